@@ -1,0 +1,161 @@
+//! Values from paths, queries and forms, written as fields of a message.
+//!
+//! What is bound is appended to what the body wrote. The rules of the wire
+//! format do the rest: of a singular field the last value wins, messages
+//! merge, lists grow. So that a zero can win too, zeros are written.
+
+pub(crate) mod path;
+pub(crate) mod query;
+
+use std::borrow::Cow;
+
+use crate::fault::{Fault, Outcome};
+use crate::json::decode::Decoder;
+use crate::json::decode_known::known_text;
+use crate::json::decode_value::Scalar;
+use crate::plan::{Field, Kind, Known, Message, MessageId, Plans, Shape};
+use crate::wire;
+
+/// The way to a field: a message and an index of its fields for each step.
+pub(crate) type FieldPath = Vec<(MessageId, usize)>;
+
+/// Why a path does not lead to a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// There is no such field.
+    Unknown,
+    /// The way leads through something that has no fields.
+    NoMessage,
+}
+
+/// Finds the field a dotted path names.
+pub(crate) fn resolve<'n>(
+    plans: &Plans,
+    root: MessageId,
+    names: impl Iterator<Item = &'n str>,
+) -> Result<FieldPath, Lost> {
+    let mut path = FieldPath::with_capacity(1);
+    for name in names {
+        let message = match path.last() {
+            None => root,
+            Some((id, index)) => {
+                let field = &plans.message(*id).fields[*index];
+                field.singular_message().ok_or(Lost::NoMessage)?
+            }
+        };
+        let plan = plans.message(message);
+        if !path.is_empty() && !matches!(plan.known, None | Some(Known::HttpBody)) {
+            return Err(Lost::NoMessage);
+        }
+        path.push((message, plan.by_name(name).ok_or(Lost::Unknown)?));
+    }
+    Ok(path)
+}
+
+/// Whether a field can be given as text.
+pub(crate) fn has_text(plans: &Plans, field: &Field) -> bool {
+    match (field.shape, field.kind) {
+        (Shape::Map, _) | (_, Kind::Group) => false,
+        (_, Kind::Message(id)) => matches!(
+            plans.message(id).known,
+            Some(Known::Timestamp | Known::Duration | Known::FieldMask | Known::Wrapper)
+        ),
+        _ => true,
+    }
+}
+
+/// Appends the value of the field at the end of a path.
+pub(crate) fn put(
+    decoder: &Decoder<'_>,
+    path: &[(MessageId, usize)],
+    text: Cow<'_, str>,
+    out: &mut Vec<u8>,
+) -> Outcome<()> {
+    let Some(((id, index), rest)) = path.split_first() else {
+        return Ok(());
+    };
+    let field = &decoder.plans.message(*id).fields[*index];
+    let written = if rest.is_empty() {
+        put_value(decoder, field, text, out)
+    } else {
+        wire::put_nested(out, field.number, |out| put(decoder, rest, text, out))
+    };
+    written.map_err(|fault| fault.in_field(&field.name))
+}
+
+fn put_value(
+    decoder: &Decoder<'_>,
+    field: &Field,
+    text: Cow<'_, str>,
+    out: &mut Vec<u8>,
+) -> Outcome<()> {
+    let Kind::Message(id) = field.kind else {
+        let scalar = decoder.text(text, field.kind)?;
+        put_scalar(&scalar, field, out);
+        return Ok(());
+    };
+    let plan = decoder.plans.message(id);
+    if !has_text(decoder.plans, field) {
+        return Err(Fault::invalid(format!("{} cannot be given as text", plan.name)));
+    }
+    wire::put_nested(out, field.number, |out| match plan.known {
+        Some(Known::Wrapper) => put_wrapped(decoder, plan, text, out),
+        Some(known) => known_text(known, &text, true, true, out),
+        None => Ok(()),
+    })
+}
+
+fn put_wrapped(
+    decoder: &Decoder<'_>,
+    plan: &Message,
+    text: Cow<'_, str>,
+    out: &mut Vec<u8>,
+) -> Outcome<()> {
+    for field in &plan.fields {
+        let scalar = decoder.text(text.clone(), field.kind)?;
+        put_scalar(&scalar, field, out);
+    }
+    Ok(())
+}
+
+fn put_scalar(scalar: &Scalar<'_>, field: &Field, out: &mut Vec<u8>) {
+    wire::put_tag(out, field.number, field.kind.wire_type());
+    scalar.put(out);
+}
+
+/// Appends an entry of the map at the end of a path.
+pub(crate) fn put_entry(
+    decoder: &Decoder<'_>,
+    path: &[(MessageId, usize)],
+    key: &str,
+    text: Cow<'_, str>,
+    out: &mut Vec<u8>,
+) -> Outcome<()> {
+    let Some(((id, index), rest)) = path.split_first() else {
+        return Ok(());
+    };
+    let field = &decoder.plans.message(*id).fields[*index];
+    let written = wire::put_nested(out, field.number, |out| match (rest, field.kind) {
+        ([_, ..], _) => put_entry(decoder, rest, key, text, out),
+        ([], Kind::Message(entry)) if field.shape == Shape::Map => {
+            put_pair(decoder, decoder.plans.message(entry), key, text, out)
+                .map_err(|fault| fault.in_key(key))
+        }
+        _ => Err(Fault::invalid("the field is not a map")),
+    });
+    written.map_err(|fault| fault.in_field(&field.name))
+}
+
+fn put_pair(
+    decoder: &Decoder<'_>,
+    entry: &Message,
+    key: &str,
+    text: Cow<'_, str>,
+    out: &mut Vec<u8>,
+) -> Outcome<()> {
+    let [key_field, value_field] = &*entry.fields else {
+        return Err(Fault::invalid("the map's descriptor is broken"));
+    };
+    put_value(decoder, key_field, Cow::Borrowed(key), out)?;
+    put_value(decoder, value_field, text, out)
+}

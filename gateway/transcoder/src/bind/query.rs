@@ -1,0 +1,119 @@
+//! Queries and forms: `a.b=1&list=x&list=y&map[key]=v`.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use percent_encoding::percent_decode_str;
+
+use super::{FieldPath, Lost, has_text, put, put_entry, resolve};
+use crate::fault::{Fault, Outcome, Reason};
+use crate::json::decode::Decoder;
+use crate::plan::{MessageId, Shape};
+
+/// Binds the pairs of one query or form.
+pub(crate) struct Pairs<'d> {
+    decoder: Decoder<'d>,
+    root: MessageId,
+    /// The reason for keys that are not known.
+    unknown: Reason,
+    seen: HashSet<(FieldPath, String)>,
+    /// The member of each oneof that was given.
+    oneofs: HashMap<(FieldPath, u16), usize>,
+}
+
+impl<'d> Pairs<'d> {
+    pub(crate) fn new(decoder: Decoder<'d>, root: MessageId, unknown: Reason) -> Self {
+        Self { decoder, root, unknown, seen: HashSet::new(), oneofs: HashMap::new() }
+    }
+
+    /// Appends all pairs of a text and tells each field to `each`.
+    pub(crate) fn bind(
+        &mut self,
+        text: &str,
+        out: &mut Vec<u8>,
+        mut each: impl FnMut(&FieldPath),
+    ) -> Outcome<()> {
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = unescape(key)
+                .ok_or_else(|| Fault::new(self.unknown, "a name that is not UTF-8"))?;
+            let (name, entry) = split_entry(&key);
+            let path = match resolve(self.decoder.plans, self.root, name.split('.')) {
+                Ok(path) => path,
+                Err(_) if self.decoder.style.ignore_unknown => continue,
+                Err(lost) => return Err(self.lost(lost, &key)),
+            };
+            self.once(&path, entry)?;
+            let value = unescape(value)
+                .ok_or_else(|| Fault::invalid("the value is not UTF-8").in_field(name))?;
+            match entry {
+                Some(entry) => put_entry(&self.decoder, &path, entry, value, out)?,
+                None => put(&self.decoder, &path, value, out)?,
+            }
+            each(&path);
+        }
+        Ok(())
+    }
+
+    fn lost(&self, lost: Lost, key: &str) -> Box<Fault> {
+        let message = match lost {
+            Lost::Unknown => "unknown",
+            Lost::NoMessage => "there are no fields below this one",
+        };
+        Fault::new(self.unknown, message).in_field(key)
+    }
+
+    /// Only lists may be given more than once, and of a oneof only one.
+    fn once(&mut self, path: &FieldPath, entry: Option<&str>) -> Outcome<()> {
+        let Some(((id, index), above)) = path.split_last() else {
+            return Ok(());
+        };
+        let plans = self.decoder.plans;
+        let field = &plans.message(*id).fields[*index];
+        let list = matches!(field.shape, Shape::List { .. }) && has_text(plans, field);
+        let key = (path.clone(), entry.unwrap_or_default().to_owned());
+        let fresh = list || self.seen.insert(key);
+        let alone = field.oneof.is_none_or(|oneof| {
+            *self.oneofs.entry((above.to_vec(), oneof)).or_insert(*index) == *index
+        });
+        let message = match (fresh, alone) {
+            (true, true) => return Ok(()),
+            (false, _) => "given twice",
+            (_, false) => "another member of the same oneof is given too",
+        };
+        let fault = Fault::new(Reason::DuplicateField, message);
+        Err(path.iter().rev().fold(fault, |fault, (id, index)| {
+            fault.in_field(&plans.message(*id).fields[*index].name)
+        }))
+    }
+}
+
+/// `map[key]` as the map and the key.
+fn split_entry(key: &str) -> (&str, Option<&str>) {
+    match key.strip_suffix(']').and_then(|key| key.split_once('[')) {
+        Some((name, entry)) => (name, Some(entry)),
+        None => (key, None),
+    }
+}
+
+/// Decodes `application/x-www-form-urlencoded`.
+fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().ok();
+    }
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| Cow::Owned(text.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_decoded_as_forms_are() {
+        assert_eq!(unescape("a+b%2Bc%20d").as_deref(), Some("a b+c d"));
+        assert_eq!(unescape("%ff"), None);
+        assert_eq!(split_entry("labels[a.b]"), ("labels", Some("a.b")));
+        assert_eq!(split_entry("labels"), ("labels", None));
+    }
+}

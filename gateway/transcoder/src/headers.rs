@@ -1,0 +1,239 @@
+//! Headers to metadata and back.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+/// Chooses the request headers that become metadata.
+pub(crate) type Forward = Box<dyn Fn(&HeaderName) -> bool + Send + Sync>;
+
+/// The metadata that chooses the HTTP status of one answer.
+pub(crate) const HTTP_STATUS: HeaderName = HeaderName::from_static("x-http-status");
+/// draft-ietf-httpapi-idempotency-key-header.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The request headers that become metadata if nothing else is chosen:
+/// credentials, tracing, conditions, the client's name and language, and
+/// everything that starts with `x-`. Not cookies.
+pub fn forwarded(name: &HeaderName) -> bool {
+    const NAMES: &[&str] = &[
+        "accept-language",
+        "authorization",
+        "grpc-timeout",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "traceparent",
+        "tracestate",
+        "user-agent",
+    ];
+    name.as_str().starts_with("x-") || NAMES.contains(&name.as_str())
+}
+
+/// Headers that are about one connection or one body, never about the call.
+fn is_framing(name: &HeaderName) -> bool {
+    const NAMES: &[&str] = &[
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name.as_str())
+}
+
+/// The headers of a gRPC request for an HTTP request.
+pub(crate) fn request(http: &HeaderMap, forward: &Forward) -> HeaderMap {
+    let mut grpc = HeaderMap::with_capacity(8);
+    for (name, value) in http {
+        let allowed = !is_framing(name) && (!is_grpc(name) || name == "grpc-timeout");
+        if allowed && forward(name) {
+            grpc.append(name.clone(), value.clone());
+        }
+    }
+    grpc.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    grpc.insert(header::TE, HeaderValue::from_static("trailers"));
+    grpc
+}
+
+fn is_grpc(name: &HeaderName) -> bool {
+    name.as_str().starts_with("grpc-")
+}
+
+/// Passes metadata on as HTTP headers; those that are there already stay.
+pub(crate) fn response(metadata: &HeaderMap, http: &mut HeaderMap) {
+    let own: Vec<HeaderName> = http.keys().cloned().collect();
+    for (name, value) in metadata {
+        if !is_framing(name) && !is_grpc(name) && name != HTTP_STATUS && !own.contains(name) {
+            http.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The HTTP status that the metadata chooses.
+pub(crate) fn chosen_status(metadata: &HeaderMap) -> Option<StatusCode> {
+    let value = metadata.get(HTTP_STATUS)?.to_str().ok()?;
+    let code: u16 = value.parse().ok()?;
+    if (200..600).contains(&code) { StatusCode::from_u16(code).ok() } else { None }
+}
+
+/// An `etag` field as a header: quoted, unless it is already.
+pub(crate) fn etag(value: &str) -> Option<HeaderValue> {
+    let quoted = value.starts_with('"') || value.starts_with("W/\"");
+    let text = if quoted { value.to_owned() } else { format!("\"{value}\"") };
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The one entity tag of `if-match`, without its quotes. `*` and lists name
+/// none.
+pub(crate) fn if_match(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::IF_MATCH)?.to_str().ok()?.trim();
+    let tag = opaque(value);
+    (value != "*" && !tag.is_empty() && !tag.contains('"')).then_some(tag)
+}
+
+/// Whether a GET need not be answered, for the client has the answer.
+pub(crate) fn is_unchanged(method: &Method, headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let Ok(etag) = etag.to_str() else { return false };
+    let reads = method == Method::GET || method == Method::HEAD;
+    let matches = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|list| {
+            list.split(',').map(str::trim).any(|tag| tag == "*" || opaque(tag) == opaque(etag))
+        })
+    };
+    reads && headers.get_all(header::IF_NONE_MATCH).iter().any(matches)
+}
+
+/// An entity tag without `W/` and quotes (the weak comparison of RFC 9110).
+fn opaque(tag: &str) -> &str {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
+    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag)
+}
+
+/// How a request's body is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    Untyped,
+    Json,
+    Form,
+    /// Not read here; HttpBody takes anything.
+    Other,
+}
+
+/// What `content-type` says.
+pub(crate) fn media(headers: &HeaderMap) -> Media {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Media::Untyped;
+    };
+    let Ok(value) = value.to_str() else { return Media::Other };
+    let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let kind = kind.trim().to_ascii_lowercase();
+    let charset = parameters.to_ascii_lowercase();
+    let foreign = charset.contains("charset=") && !charset.contains("utf-8") && !charset.contains("utf8");
+    match kind.as_str() {
+        "" => Media::Untyped,
+        _ if foreign => Media::Other,
+        "application/json" => Media::Json,
+        "application/x-www-form-urlencoded" => Media::Form,
+        kind if kind.starts_with("application/") && kind.ends_with("+json") => Media::Json,
+        "application/x-ndjson" | "application/jsonl" => Media::Json,
+        _ => Media::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn only_chosen_headers_become_metadata() {
+        let http = headers(&[
+            ("authorization", "Bearer x"),
+            ("x-tenant", "a"),
+            ("x-tenant", "b"),
+            ("cookie", "c=1"),
+            ("host", "h"),
+            ("content-length", "3"),
+            ("grpc-timeout", "1S"),
+            ("grpc-encoding", "gzip"),
+            ("accept", "*/*"),
+        ]);
+        let grpc = request(&http, &(Box::new(forwarded) as Forward));
+        let names: Vec<&str> = grpc.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["authorization", "x-tenant", "grpc-timeout", "content-type", "te"]);
+        assert_eq!(grpc.get_all("x-tenant").iter().count(), 2);
+    }
+
+    #[test]
+    fn metadata_becomes_headers_but_not_that_of_grpc() {
+        let metadata = headers(&[
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+            ("grpc-status", "0"),
+            ("content-type", "application/grpc"),
+            ("x-http-status", "201"),
+            ("etag", "\"m\""),
+        ]);
+        let mut http = headers(&[("etag", "\"own\"")]);
+        response(&metadata, &mut http);
+        assert_eq!(http.get_all("set-cookie").iter().count(), 2);
+        assert_eq!(http["etag"], "\"own\"");
+        assert_eq!(http.len(), 3);
+        assert_eq!(chosen_status(&metadata), Some(StatusCode::CREATED));
+        assert_eq!(chosen_status(&headers(&[("x-http-status", "1000")])), None);
+    }
+
+    #[test]
+    fn entity_tags_lose_and_gain_their_quotes() {
+        for (value, want) in [("\"a\"", Some("a")), ("W/\"a\"", Some("a")), ("a", Some("a")), ("*", None), ("\"a\", \"b\"", None), ("\"\"", None)] {
+            let map: HeaderMap = [(header::IF_MATCH, HeaderValue::from_static(value))].into_iter().collect();
+            assert_eq!(if_match(&map), want, "{value}");
+        }
+        assert_eq!(etag("a").unwrap(), "\"a\"");
+        assert_eq!(etag("W/\"a\"").unwrap(), "W/\"a\"");
+        assert_eq!(etag("a\n"), None);
+    }
+
+    #[test]
+    fn a_read_is_unchanged_if_one_tag_is_the_same() {
+        let tag = HeaderValue::from_static("\"a\"");
+        for (list, want) in [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"b\"", false)] {
+            let map: HeaderMap = [(header::IF_NONE_MATCH, HeaderValue::from_static(list))].into_iter().collect();
+            assert_eq!(is_unchanged(&Method::GET, &map, &tag), want, "{list}");
+            assert!(!is_unchanged(&Method::POST, &map, &tag));
+        }
+    }
+
+    #[test]
+    fn media_types_are_told_apart() {
+        for (value, want) in [
+            ("application/json", Media::Json),
+            ("Application/JSON; charset=UTF-8", Media::Json),
+            ("application/merge-patch+json", Media::Json),
+            ("application/json; charset=latin1", Media::Other),
+            ("application/x-www-form-urlencoded", Media::Form),
+            ("text/plain", Media::Other),
+            ("", Media::Untyped),
+        ] {
+            let map: HeaderMap = [(header::CONTENT_TYPE, HeaderValue::from_static(value))].into_iter().collect();
+            assert_eq!(media(&map), want, "{value}");
+        }
+        assert_eq!(media(&HeaderMap::new()), Media::Untyped);
+    }
+}

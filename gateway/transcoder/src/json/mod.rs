@@ -1,0 +1,14 @@
+//! ProtoJSON to the wire format and back, without a message in between.
+
+pub(crate) mod bits;
+pub(crate) mod decode;
+pub(crate) mod decode_known;
+pub(crate) mod decode_value;
+pub(crate) mod details;
+pub(crate) mod encode;
+mod encode_known;
+mod encode_value;
+pub(crate) mod mask;
+pub(crate) mod number;
+pub(crate) mod reader;
+pub(crate) mod time;

@@ -1,0 +1,383 @@
+//! A strict reader of JSON (RFC 8259) that copies only strings with escapes.
+
+use std::borrow::Cow;
+
+use crate::fault::{Fault, Outcome, Reason};
+
+/// What a value starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Object,
+    Array,
+    String,
+    Number,
+    True,
+    False,
+    Null,
+}
+
+impl Start {
+    /// For messages: what was found.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::True => "true",
+            Self::False => "false",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// Reads one document from the front to the back.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// How many more objects and arrays may be opened.
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads bytes that claim to be JSON.
+    pub(crate) fn new(bytes: &'a [u8], depth: usize) -> Outcome<Self> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Self { text, at: 0, depth }),
+            Err(error) => {
+                let valid = &bytes[..error.valid_up_to()];
+                let (line, column) = position(valid);
+                let message = format!("invalid UTF-8 at line {line}, column {column}");
+                Err(Fault::new(Reason::MalformedJson, message))
+            }
+        }
+    }
+
+    /// A syntax error at the present position.
+    #[cold]
+    fn syntax<T>(&self, message: &str) -> Outcome<T> {
+        let (line, column) = position(&self.text.as_bytes()[..self.at]);
+        let message = format!("{message} at line {line}, column {column}");
+        Err(Fault::new(Reason::MalformedJson, message))
+    }
+
+    #[inline]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// The next byte that is not whitespace.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                byte => return byte,
+            }
+        }
+    }
+
+    /// What the next value is.
+    #[inline]
+    pub(crate) fn start(&mut self) -> Outcome<Start> {
+        match self.peek() {
+            Some(b'{') => Ok(Start::Object),
+            Some(b'[') => Ok(Start::Array),
+            Some(b'"') => Ok(Start::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Start::Number),
+            Some(b't') => Ok(Start::True),
+            Some(b'f') => Ok(Start::False),
+            Some(b'n') => Ok(Start::Null),
+            Some(_) => self.syntax("a value was expected"),
+            None => self.syntax("the document ends too early"),
+        }
+    }
+
+    /// Makes sure that nothing follows.
+    pub(crate) fn end(&mut self) -> Outcome<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => self.syntax("more after the end of the document"),
+        }
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_done(&mut self) -> bool {
+        self.peek().is_none()
+    }
+
+    /// Reads `true`, `false` or `null`.
+    pub(crate) fn word(&mut self, word: &'static str) -> Outcome<()> {
+        if self.text[self.at..].starts_with(word) {
+            self.at += word.len();
+            return Ok(());
+        }
+        self.syntax("a value was expected")
+    }
+
+    /// Enters an object or array; every entry needs its [`Self::leave`].
+    pub(crate) fn enter(&mut self) -> Outcome<()> {
+        if self.depth == 0 {
+            let (line, column) = position(&self.text.as_bytes()[..self.at]);
+            let message = format!("nested too deeply at line {line}, column {column}");
+            return Err(Fault::new(Reason::TooDeep, message));
+        }
+        self.depth -= 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.at += 1;
+        self.depth += 1;
+    }
+
+    /// The next key of the object that was entered, `None` at its end.
+    #[inline]
+    pub(crate) fn key(&mut self, first: &mut bool) -> Outcome<Option<Cow<'a, str>>> {
+        match (self.peek(), *first) {
+            (Some(b'}'), _) => {
+                self.leave();
+                return Ok(None);
+            }
+            (Some(b','), false) => {
+                self.at += 1;
+                self.peek();
+            }
+            (Some(_), false) => return self.syntax("',' or '}' was expected"),
+            (Some(_), true) => *first = false,
+            (None, _) => return self.syntax("the document ends too early"),
+        }
+        if self.byte() != Some(b'"') {
+            return self.syntax("a key was expected");
+        }
+        let key = self.string()?;
+        if self.peek() != Some(b':') {
+            return self.syntax("':' was expected");
+        }
+        self.at += 1;
+        Ok(Some(key))
+    }
+
+    /// Whether the array that was entered has another element.
+    #[inline]
+    pub(crate) fn element(&mut self, first: &mut bool) -> Outcome<bool> {
+        match (self.peek(), *first) {
+            (Some(b']'), _) => {
+                self.leave();
+                Ok(false)
+            }
+            (Some(b','), false) => {
+                self.at += 1;
+                match self.peek() {
+                    Some(b']') => self.syntax("a value was expected"),
+                    _ => Ok(true),
+                }
+            }
+            (Some(_), true) => {
+                *first = false;
+                Ok(true)
+            }
+            (Some(_), false) => self.syntax("',' or ']' was expected"),
+            (None, _) => self.syntax("the document ends too early"),
+        }
+    }
+
+    /// Reads a string; the next byte is its quote.
+    #[inline]
+    pub(crate) fn string(&mut self) -> Outcome<Cow<'a, str>> {
+        let start = self.at + 1;
+        self.at = self.plain(start);
+        if self.byte() == Some(b'"') {
+            let text = &self.text[start..self.at];
+            self.at += 1;
+            return Ok(Cow::Borrowed(text));
+        }
+        self.escaped(start).map(Cow::Owned)
+    }
+
+    /// The first byte from `at` on that ends a run of plain characters.
+    #[inline]
+    fn plain(&self, at: usize) -> usize {
+        let rest = &self.text.as_bytes()[at..];
+        at + rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
+    }
+
+    fn escaped(&mut self, start: usize) -> Outcome<String> {
+        let mut text = self.text[start..self.at].to_owned();
+        loop {
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(text);
+                }
+                Some(b'\\') => text.push(self.escape()?),
+                Some(_) => return self.syntax("a control character in a string"),
+                None => return self.syntax("a string does not end"),
+            }
+            let run = self.at;
+            self.at = self.plain(run);
+            text.push_str(&self.text[run..self.at]);
+        }
+    }
+
+    fn escape(&mut self) -> Outcome<char> {
+        let escape = self.text.as_bytes().get(self.at + 1).copied();
+        let char = match escape {
+            Some(b'u') => return self.unicode(),
+            Some(quoted @ (b'"' | b'\\' | b'/')) => char::from(quoted),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            _ => return self.syntax("an unknown escape"),
+        };
+        self.at += 2;
+        Ok(char)
+    }
+
+    /// `\uXXXX`, or two of them that are a surrogate pair.
+    fn unicode(&mut self) -> Outcome<char> {
+        let first = self.code_unit()?;
+        let code = match first {
+            0xd800..=0xdbff => match self.low_surrogate()? {
+                Some(second) => 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00),
+                None => return self.syntax("a surrogate without its pair"),
+            },
+            _ => first,
+        };
+        match char::from_u32(code) {
+            Some(char) => Ok(char),
+            None => self.syntax("a surrogate without its pair"),
+        }
+    }
+
+    fn low_surrogate(&mut self) -> Outcome<Option<u32>> {
+        if !self.text.as_bytes()[self.at..].starts_with(b"\\u") {
+            return Ok(None);
+        }
+        let unit = self.code_unit()?;
+        Ok((0xdc00..=0xdfff).contains(&unit).then_some(unit))
+    }
+
+    fn code_unit(&mut self) -> Outcome<u32> {
+        let digits = self.text.as_bytes().get(self.at + 2..self.at + 6);
+        let unit = digits.and_then(|digits| {
+            digits.iter().try_fold(0, |unit, byte| Some(unit << 4 | char::from(*byte).to_digit(16)?))
+        });
+        match unit {
+            Some(unit) => {
+                self.at += 6;
+                Ok(unit)
+            }
+            None => self.syntax("four hexadecimal digits were expected"),
+        }
+    }
+
+    /// Reads a number as its text.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Outcome<&'a str> {
+        let rest = &self.text[self.at..];
+        let end = rest
+            .bytes()
+            .position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+            .unwrap_or(rest.len());
+        let text = &rest[..end];
+        if !super::number::is_number(text) {
+            return self.syntax("a malformed number");
+        }
+        self.at += end;
+        Ok(text)
+    }
+
+    /// Reads a value and forgets it.
+    pub(crate) fn skip(&mut self) -> Outcome<()> {
+        let mut first = true;
+        match self.start()? {
+            Start::Object => {
+                self.enter()?;
+                while self.key(&mut first)?.is_some() {
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            Start::Array => {
+                self.enter()?;
+                while self.element(&mut first)? {
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            Start::String => self.string().map(drop),
+            Start::Number => self.number().map(drop),
+            Start::True => self.word("true"),
+            Start::False => self.word("false"),
+            Start::Null => self.word("null"),
+        }
+    }
+}
+
+/// Line and column (in characters) after what has been read, from 1.
+fn position(read: &[u8]) -> (usize, usize) {
+    let line_start = read.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let line = read.iter().filter(|b| **b == b'\n').count() + 1;
+    let column = read[line_start..].iter().filter(|b| **b & 0xc0 != 0x80).count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<(), String> {
+        let mut reader = Reader::new(text, 4).map_err(|f| f.message)?;
+        reader.skip().and_then(|()| reader.end()).map_err(|f| f.message)
+    }
+
+    #[test]
+    fn documents_of_the_rfc_are_read() {
+        for text in [
+            "null", " true ", "false", "0", "-0", "10.5e+3", "1E-2", "\"\"", "[]", "{}", "[1, 2]",
+            "{\"a\": {\"b\": []}, \"c\": \"\\u00e9\\ud83d\\ude00\"}", "[[[[]]]]", "\"\u{7f}\"",
+        ] {
+            assert_eq!(read(text.as_bytes()), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_its_place() {
+        for (text, want) in [
+            ("", "the document ends too early at line 1, column 1"),
+            ("nul", "a value was expected at line 1, column 1"),
+            ("01", "a malformed number at line 1, column 1"),
+            ("1.", "a malformed number at line 1, column 1"),
+            (".5", "a value was expected at line 1, column 1"),
+            ("+1", "a value was expected at line 1, column 1"),
+            ("1 2", "more after the end of the document at line 1, column 3"),
+            ("[1,]", "a value was expected at line 1, column 4"),
+            ("[1 2]", "',' or ']' was expected at line 1, column 4"),
+            ("{\"a\":1,}", "a key was expected at line 1, column 8"),
+            ("{,}", "a key was expected at line 1, column 2"),
+            ("{a:1}", "a key was expected at line 1, column 2"),
+            ("{\"a\" 1}", "':' was expected at line 1, column 6"),
+            ("{\"a\":1", "the document ends too early at line 1, column 7"),
+            ("[\n\n  \"\u{e9}\", x]", "a value was expected at line 3, column 8"),
+            ("\"a", "a string does not end at line 1, column 3"),
+            ("\"a\n\"", "a control character in a string at line 1, column 3"),
+            ("\"\\x\"", "an unknown escape at line 1, column 2"),
+            ("\"\\u12g4\"", "four hexadecimal digits were expected at line 1, column 2"),
+            ("\"\\ud800\"", "a surrogate without its pair at line 1, column 8"),
+            ("\"\\udc00\"", "a surrogate without its pair at line 1, column 8"),
+            ("\"\\ud800\\u0041\"", "a surrogate without its pair at line 1, column 14"),
+            ("[[[[[]]]]]", "nested too deeply at line 1, column 5"),
+            ("NaN", "a value was expected at line 1, column 1"),
+            ("// x", "a value was expected at line 1, column 1"),
+        ] {
+            assert_eq!(read(text.as_bytes()), Err(want.to_owned()), "{text}");
+        }
+        let want = "invalid UTF-8 at line 1, column 2".to_owned();
+        assert_eq!(read(b"\"\xff\""), Err(want));
+    }
+}

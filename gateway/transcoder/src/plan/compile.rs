@@ -1,0 +1,166 @@
+//! From descriptors to tables.
+
+use std::collections::HashMap;
+
+use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
+
+use super::{Enum, Field, Kind, Known, Message, MessageId, Names, Plans, Shape};
+
+impl Plans {
+    /// Compiles every type of a pool.
+    pub(crate) fn compile(pool: DescriptorPool) -> Self {
+        let by_name: HashMap<Box<str>, MessageId> =
+            pool.all_messages().enumerate().map(|(id, m)| (m.full_name().into(), id)).collect();
+        let enum_ids: HashMap<Box<str>, usize> =
+            pool.all_enums().enumerate().map(|(id, e)| (e.full_name().into(), id)).collect();
+        let ids = Ids { messages: &by_name, enums: &enum_ids };
+        let messages = pool.all_messages().map(|m| message(&m, &ids)).collect();
+        let enums = pool.all_enums().map(|e| enumeration(&e)).collect();
+        Self { messages, enums, by_name, pool }
+    }
+
+    /// The first group among the fields that are reachable from a message.
+    pub(crate) fn group_below(&self, root: MessageId) -> Option<String> {
+        let mut seen = vec![false; self.messages.len()];
+        let mut todo = vec![root];
+        while let Some(id) = todo.pop() {
+            if std::mem::replace(&mut seen[id], true) {
+                continue;
+            }
+            for field in &self.messages[id].fields {
+                match field.kind {
+                    Kind::Group => return Some(format!("{}.{}", self.messages[id].name, field.name)),
+                    Kind::Message(below) => todo.push(below),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+}
+
+struct Ids<'a> {
+    messages: &'a HashMap<Box<str>, usize>,
+    enums: &'a HashMap<Box<str>, usize>,
+}
+
+fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
+    let mut oneofs: Vec<String> = Vec::new();
+    let mut fields: Vec<Field> =
+        descriptor.fields().map(|f| field(&f, ids, &mut oneofs)).collect();
+    fields.sort_by_key(|field| field.number);
+    let mut names = Names::default();
+    // Names from the .proto file win over another field's JSON name.
+    for proto in [false, true] {
+        for (index, field) in (0u16..).zip(&fields) {
+            let name = if proto { &field.name } else { &field.json_name };
+            names.insert(name.clone(), index);
+        }
+    }
+    let dense = (1u32..).zip(&fields).all(|(number, field)| field.number == number);
+    Message {
+        name: descriptor.full_name().into(),
+        fields: fields.into(),
+        known: known(descriptor.full_name()),
+        names,
+        dense,
+    }
+}
+
+fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) -> Field {
+    let oneof = descriptor.containing_oneof().filter(|oneof| !oneof.is_synthetic()).map(|oneof| {
+        let index = oneofs.iter().position(|name| name == oneof.name()).unwrap_or_else(|| {
+            oneofs.push(oneof.name().to_owned());
+            oneofs.len() - 1
+        });
+        index as u16
+    });
+    let shape = if descriptor.is_map() {
+        Shape::Map
+    } else if descriptor.is_list() {
+        Shape::List { packed: descriptor.is_packed() }
+    } else {
+        Shape::Singular
+    };
+    Field {
+        number: descriptor.number(),
+        name: descriptor.name().into(),
+        json_name: descriptor.json_name().into(),
+        proto_key: key(descriptor.name()),
+        json_key: key(descriptor.json_name()),
+        kind: if descriptor.is_group() { Kind::Group } else { kind(&descriptor.kind(), ids) },
+        shape,
+        presence: descriptor.supports_presence(),
+        oneof,
+    }
+}
+
+fn key(name: &str) -> Box<[u8]> {
+    let mut key = Vec::with_capacity(name.len() + 3);
+    crate::json::details::string(name, &mut key);
+    key.push(b':');
+    key.into()
+}
+
+fn kind(kind: &prost_reflect::Kind, ids: &Ids<'_>) -> Kind {
+    use prost_reflect::Kind as K;
+    match kind {
+        K::Double => Kind::Double,
+        K::Float => Kind::Float,
+        K::Int32 => Kind::Int32,
+        K::Int64 => Kind::Int64,
+        K::Uint32 => Kind::Uint32,
+        K::Uint64 => Kind::Uint64,
+        K::Sint32 => Kind::Sint32,
+        K::Sint64 => Kind::Sint64,
+        K::Fixed32 => Kind::Fixed32,
+        K::Fixed64 => Kind::Fixed64,
+        K::Sfixed32 => Kind::Sfixed32,
+        K::Sfixed64 => Kind::Sfixed64,
+        K::Bool => Kind::Bool,
+        K::String => Kind::String,
+        K::Bytes => Kind::Bytes,
+        K::Enum(e) => Kind::Enum(ids.enums[e.full_name()]),
+        K::Message(m) => Kind::Message(ids.messages[m.full_name()]),
+    }
+}
+
+fn known(name: &str) -> Option<Known> {
+    if name == "google.api.HttpBody" {
+        return Some(Known::HttpBody);
+    }
+    Some(match name.strip_prefix("google.protobuf.")? {
+        "Any" => Known::Any,
+        "Timestamp" => Known::Timestamp,
+        "Duration" => Known::Duration,
+        "FieldMask" => Known::FieldMask,
+        "Struct" => Known::Struct,
+        "Value" => Known::Value,
+        "ListValue" => Known::ListValue,
+        "Empty" => Known::Empty,
+        "DoubleValue" | "FloatValue" | "Int64Value" | "UInt64Value" | "Int32Value"
+        | "UInt32Value" | "BoolValue" | "StringValue" | "BytesValue" => Known::Wrapper,
+        _ => return None,
+    })
+}
+
+fn enumeration(descriptor: &EnumDescriptor) -> Enum {
+    let mut by_name = Names::default();
+    let mut by_folded_name = Names::default();
+    let mut by_number: HashMap<i32, Box<[u8]>> = HashMap::new();
+    for value in descriptor.values() {
+        by_name.insert(value.name().into(), value.number());
+        by_folded_name.entry(value.name().to_ascii_lowercase().into()).or_insert(value.number());
+        // Of aliases the first is the one that is printed.
+        by_number.entry(value.number()).or_insert_with(|| format!("\"{}\"", value.name()).into_bytes().into());
+    }
+    let dense = (0..).map_while(|number| by_number.get(&number).cloned()).collect();
+    Enum {
+        name: descriptor.full_name().into(),
+        is_null: descriptor.full_name() == "google.protobuf.NullValue",
+        by_name,
+        by_folded_name,
+        by_number,
+        dense,
+    }
+}

@@ -1,0 +1,286 @@
+//! From an HTTP request to the messages of a gRPC call.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use http_body::Body;
+
+use crate::BoxError;
+use crate::bind::query::Pairs;
+use crate::bind::{self, FieldPath};
+use crate::builder::Limits;
+use crate::fault::{Fault, Outcome, Reason};
+use crate::frames;
+use crate::headers::{self, Media};
+use crate::json::decode::Decoder;
+use crate::json::mask;
+use crate::json::reader::{Reader, Start};
+use crate::plan::{Known, Plans};
+use crate::route::{BodyPlan, Route};
+use crate::wire;
+
+/// Everything that is read to make a call's messages.
+pub(crate) struct Incoming<'a> {
+    pub(crate) plans: &'a Plans,
+    pub(crate) route: &'a Route,
+    pub(crate) captures: &'a [String],
+    pub(crate) limits: Limits,
+    pub(crate) parts: &'a Parts,
+    pub(crate) body: &'a [u8],
+}
+
+/// Reads a body to its end, up to a limit.
+pub(crate) async fn collect<B>(body: B, limit: usize) -> Outcome<Bytes>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let too_large = || {
+        Fault::new(Reason::BodyTooLarge, format!("the body is larger than {limit} bytes"))
+    };
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut body = std::pin::pin!(body);
+    let (mut first, mut more) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|error| {
+            let error: BoxError = error.into();
+            Fault::new(Reason::UnreadableBody, format!("the body cannot be read: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + more.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        if first.is_empty() && more.is_empty() {
+            first = data;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&std::mem::take(&mut first));
+            }
+            more.extend_from_slice(&data);
+        }
+    }
+    Ok(if more.is_empty() { first } else { more.freeze() })
+}
+
+impl Incoming<'_> {
+    fn decoder(&self) -> Decoder<'_> {
+        Decoder { plans: self.plans, style: &self.route.style }
+    }
+
+    /// The messages of the call, each in its frame.
+    pub(crate) fn frames(&self) -> Outcome<Bytes> {
+        let mut out = Vec::with_capacity(64 + self.body.len());
+        if self.route.rule.method.client_streaming && self.media()? == Media::Json {
+            self.stream(&mut out)?;
+        } else {
+            let start = frames::open(&mut out);
+            let mut given = Vec::new();
+            self.body(&mut out, &mut given)?;
+            self.rest(start, &mut out, &given)?;
+            frames::close(&mut out, start);
+        }
+        Ok(Bytes::from(out))
+    }
+
+    /// Appends what does not come from the body to the message at `start`.
+    fn rest(&self, start: usize, out: &mut Vec<u8>, given: &[FieldPath]) -> Outcome<()> {
+        self.query(out)?;
+        bind::path::bind(&self.decoder(), &self.route.variables, self.captures, out)?;
+        self.headers(start, out);
+        self.update_mask(start, out, given)
+    }
+
+    fn media(&self) -> Outcome<Media> {
+        if self.body.is_empty() {
+            return Ok(Media::Untyped);
+        }
+        let encoding = self.parts.headers.get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| encoding != "identity") {
+            return Err(Fault::new(Reason::UnsupportedMediaType, "the body is encoded"));
+        }
+        match headers::media(&self.parts.headers) {
+            Media::Untyped if self.route.style.untyped_is_form() => Ok(Media::Form),
+            Media::Untyped => Ok(Media::Json),
+            media => Ok(media),
+        }
+    }
+
+    /// Writes the body; of a form also tells the fields that were given.
+    fn body(&self, out: &mut Vec<u8>, given: &mut Vec<FieldPath>) -> Outcome<()> {
+        if self.body.is_empty() {
+            return Ok(());
+        }
+        let input = self.plans.message(self.route.input);
+        match (self.route.body, self.media()?) {
+            (BodyPlan::None, _) => {
+                Err(Fault::new(Reason::UnexpectedBody, "the method takes no body"))
+            }
+            (BodyPlan::Raw(None), _) => {
+                self.raw(out);
+                Ok(())
+            }
+            (BodyPlan::Raw(Some(index)), _) => {
+                wire::put_nested(out, input.fields[index].number, |out| {
+                    self.raw(out);
+                    Ok(())
+                })
+            }
+            (BodyPlan::Whole, Media::Form) => self.form(None, out, given),
+            (BodyPlan::Field(index), Media::Form) => self.form(Some(index), out, given),
+            (BodyPlan::Whole, Media::Json) => {
+                self.decoder().document(self.body, self.limits.depth, self.route.input, out)
+            }
+            (BodyPlan::Field(index), Media::Json) => {
+                let field = &input.fields[index];
+                self.decoder().field_document(self.body, self.limits.depth, field, out)
+            }
+            (_, Media::Other | Media::Untyped) => Err(Fault::new(
+                Reason::UnsupportedMediaType,
+                "the body is neither application/json nor application/x-www-form-urlencoded",
+            )),
+        }
+    }
+
+    /// The fields of a `google.api.HttpBody`.
+    fn raw(&self, out: &mut Vec<u8>) {
+        if let Some(kind) = self.parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) {
+            wire::put_bytes(out, 1, kind.as_bytes());
+        }
+        wire::put_bytes(out, 2, self.body);
+    }
+
+    fn form(&self, field: Option<usize>, out: &mut Vec<u8>, given: &mut Vec<FieldPath>) -> Outcome<()> {
+        let text = std::str::from_utf8(self.body)
+            .map_err(|_| Fault::new(Reason::MalformedForm, "the form is not UTF-8"))?;
+        let Some(index) = field else {
+            let mut pairs = Pairs::new(self.decoder(), self.route.input, Reason::UnknownField);
+            return pairs.bind(text, out, |path| given.push(path.clone()));
+        };
+        let field = &self.plans.message(self.route.input).fields[index];
+        let Some(root) = field.singular_message() else {
+            return Err(Fault::new(Reason::UnsupportedMediaType, "the body is not a message, so it cannot be a form"));
+        };
+        let mut pairs = Pairs::new(self.decoder(), root, Reason::UnknownField);
+        wire::put_nested(out, field.number, |out| {
+            pairs.bind(text, out, |path| given.push(path.clone()))
+        })
+        .map_err(|fault| fault.in_field(&field.name))
+    }
+
+    fn query(&self, out: &mut Vec<u8>) -> Outcome<()> {
+        let Some(query) = self.parts.uri.query().filter(|query| !query.is_empty()) else {
+            return Ok(());
+        };
+        if query.len() > self.limits.query {
+            let message = format!("the query is longer than {} bytes", self.limits.query);
+            return Err(Fault::new(Reason::QueryTooLong, message));
+        }
+        let whole = matches!(self.route.body, BodyPlan::Whole | BodyPlan::Raw(None));
+        if whole && self.route.style.ignore_unknown {
+            return Ok(());
+        }
+        if whole {
+            return Err(self.no_query(query));
+        }
+        let reason = Reason::UnknownQueryParameter;
+        Pairs::new(self.decoder(), self.route.input, reason).bind(query, out, |_| ())
+    }
+
+    /// With the body `*` there is nothing left that a query could give.
+    fn no_query(&self, query: &str) -> Box<Fault> {
+        let key = query.split(['&', '=']).next().unwrap_or_default();
+        let message = "the method takes no query, only a body";
+        Fault::new(Reason::UnknownQueryParameter, message).in_field(key)
+    }
+
+    /// Headers that stand for fields which are still unset.
+    fn headers(&self, start: usize, out: &mut Vec<u8>) {
+        let key = || header_text(&self.parts.headers, &headers::IDEMPOTENCY_KEY);
+        let tag = || headers::if_match(&self.parts.headers);
+        for (field, value) in [
+            (self.route.request_id, &key as &dyn Fn() -> _),
+            (self.route.etag, &tag),
+        ] {
+            if let Some(field) = field
+                && let Some(value) = value()
+                && !wire::has_field(&out[start..], field)
+            {
+                wire::put_bytes(out, field, value.as_bytes());
+            }
+        }
+    }
+
+    /// Without a mask of its own, a PATCH changes what its body holds.
+    fn update_mask(&self, start: usize, out: &mut Vec<u8>, given: &[FieldPath]) -> Outcome<()> {
+        let (Some(mask), BodyPlan::Field(index)) = (self.route.update_mask, self.route.body) else {
+            return Ok(());
+        };
+        let field = &self.plans.message(self.route.input).fields[index];
+        let Some(resource) = field.singular_message().filter(|_| !self.body.is_empty()) else {
+            return Ok(());
+        };
+        if wire::has_field(&out[start..], mask) {
+            return Ok(());
+        }
+        let paths = match self.media()? {
+            Media::Json => mask::paths(self.plans, resource, self.body, self.limits.depth)?,
+            _ => given.iter().map(|path| self.dotted(path)).collect(),
+        };
+        wire::put_nested(out, mask, |out| {
+            paths.iter().for_each(|path| wire::put_bytes(out, 1, path.as_bytes()));
+            Ok(())
+        })
+    }
+
+    fn dotted(&self, path: &FieldPath) -> String {
+        let name = |(id, index): &(usize, usize)| &*self.plans.message(*id).fields[*index].name;
+        path.iter().map(name).collect::<Vec<_>>().join(".")
+    }
+
+    /// The messages of a client stream: documents one after the other, or
+    /// the elements of one array.
+    fn stream(&self, out: &mut Vec<u8>) -> Outcome<()> {
+        let mut reader = Reader::new(self.body, self.limits.depth)?;
+        let known = self.plans.message(self.route.input).known;
+        let array = reader.start()? == Start::Array && known != Some(Known::ListValue);
+        if !array {
+            while !reader.is_done() {
+                self.streamed(&mut reader, out)?;
+            }
+            return Ok(());
+        }
+        reader.enter()?;
+        let (mut first, mut index) = (true, 0);
+        while reader.element(&mut first)? {
+            self.streamed(&mut reader, out).map_err(|fault| fault.in_index(index))?;
+            index += 1;
+        }
+        reader.end()
+    }
+
+    fn streamed(&self, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Outcome<()> {
+        let start = frames::open(out);
+        match self.route.body {
+            BodyPlan::Whole => self.decoder().message(reader, self.route.input, out)?,
+            BodyPlan::Field(index) => {
+                let field = &self.plans.message(self.route.input).fields[index];
+                self.decoder().member(reader, field, out)?;
+            }
+            BodyPlan::None | BodyPlan::Raw(_) => {
+                return Err(Fault::new(Reason::UnexpectedBody, "the method takes no JSON"));
+            }
+        }
+        self.rest(start, out, &[])?;
+        frames::close(out, start);
+        Ok(())
+    }
+}
+
+fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())
+}
