@@ -1,0 +1,1 @@
+//! What a service may not do by itself: caller, authorization, store, errors, server
