@@ -165,7 +165,8 @@ impl Trie {
             return Some(route);
         }
         let many = node.many?;
-        (0..=segments.len()).rev().find_map(|taken| self.walk(many, &segments[taken..], verb))
+        // Upwards, so that what follows the `**` goes before what ends with it.
+        (0..=segments.len()).find_map(|taken| self.walk(many, &segments[taken..], verb))
     }
 }
 
@@ -220,7 +221,7 @@ mod tests {
         ("GET", "/v3/lit/{b}"),
         ("*", "/any/{x}"),
         ("REPORT", "/v1/shelves"),
-        ("GET", "/v4/a b"),
+        ("GET", "/v4/a%20b"),
         ("GET", "/"),
     ];
 
@@ -274,7 +275,8 @@ mod tests {
             ("GET", "/v2", "/v2/**"),
             ("GET", "/v3/lit/x/deep", "/v3/{a}/x/deep a=lit"),
             ("GET", "/v3/lit/x", "/v3/lit/{b} b=x"),
-            ("GET", "/v4/a%20b", "/v4/a b"),
+            ("GET", "/v4/a%20b", "/v4/a%20b"),
+            ("GET", "/v4/%61%20b", "/v4/a%20b"),
             ("GET", "/v1/shel%76es", "/v1/shelves"),
             ("BREW", "/any/1", "/any/{x} x=1"),
             ("REPORT", "/v1/shelves", "/v1/shelves"),
