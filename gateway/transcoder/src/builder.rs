@@ -37,7 +37,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 4 << 20, depth: 64, query: 16 << 10 }
+        Self {
+            body: 4 << 20,
+            depth: 64,
+            query: 16 << 10,
+        }
     }
 }
 
@@ -96,7 +100,9 @@ pub struct Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,12 +169,17 @@ impl Builder {
             problems: Vec::new(),
         };
         work.read_documents(&self.documents);
-        for service in pool.services().filter(|service| (self.filter)(service.full_name())) {
+        for service in pool
+            .services()
+            .filter(|service| (self.filter)(service.full_name()))
+        {
             work.service(&service);
         }
         work.unknown_selectors(&pool);
         if !work.problems.is_empty() {
-            return Err(BuildError { problems: work.problems });
+            return Err(BuildError {
+                problems: work.problems,
+            });
         }
         Ok(Transcoder::new(Inner {
             plans: work.plans,
@@ -197,7 +208,8 @@ impl Work {
             match HttpRule::from_json(document) {
                 Ok(rules) => {
                     // Of several rules for one selector the last one counts.
-                    self.overrides.extend(rules.into_iter().map(|rule| (rule.selector.clone(), rule)));
+                    self.overrides
+                        .extend(rules.into_iter().map(|rule| (rule.selector.clone(), rule)));
                 }
                 Err(error) => self.problems.push(format!("the rules: {error}")),
             }
@@ -207,12 +219,22 @@ impl Work {
     fn unknown_selectors(&mut self, pool: &DescriptorPool) {
         let known: HashSet<String> = pool
             .services()
-            .flat_map(|service| service.methods().map(|m| m.full_name().to_owned()).collect::<Vec<_>>())
+            .flat_map(|service| {
+                service
+                    .methods()
+                    .map(|m| m.full_name().to_owned())
+                    .collect::<Vec<_>>()
+            })
             .collect();
-        let mut unknown: Vec<&String> =
-            self.overrides.keys().filter(|selector| !known.contains(*selector)).collect();
+        let mut unknown: Vec<&String> = self
+            .overrides
+            .keys()
+            .filter(|selector| !known.contains(*selector))
+            .collect();
         unknown.sort();
-        let lines = unknown.iter().map(|selector| format!("{selector}: no such method"));
+        let lines = unknown
+            .iter()
+            .map(|selector| format!("{selector}: no such method"));
         self.problems.extend(lines.collect::<Vec<_>>());
     }
 
@@ -229,12 +251,20 @@ impl Work {
     fn method(&mut self, method: &MethodDescriptor, style: Style) {
         let options = method.options();
         let annotated = || extension(&options, self.method_options.as_ref(), HTTP);
-        let rule = self.overrides.get(method.full_name()).cloned().or_else(annotated);
+        let rule = self
+            .overrides
+            .get(method.full_name())
+            .cloned()
+            .or_else(annotated);
         let Some(rule) = rule else { return };
         let method_style: MethodStyle =
             extension(&options, self.method_options.as_ref(), STYLE).unwrap_or_default();
         let info = Arc::new(info(method));
-        if rule.additional_bindings.iter().any(|rule| !rule.additional_bindings.is_empty()) {
+        if rule
+            .additional_bindings
+            .iter()
+            .any(|rule| !rule.additional_bindings.is_empty())
+        {
             self.problems.push(format!(
                 "{}: additional_bindings inside additional_bindings",
                 method.full_name()
@@ -244,7 +274,9 @@ impl Work {
             match compile(&self.plans, method, &info, rule, style, &method_style) {
                 Ok((route, template)) => self.add(route, &template),
                 Err(problems) => self.problems.extend(
-                    problems.into_iter().map(|problem| format!("{}: {problem}", method.full_name())),
+                    problems
+                        .into_iter()
+                        .map(|problem| format!("{}: {problem}", method.full_name())),
                 ),
             }
         }
@@ -257,7 +289,9 @@ impl Work {
             let other = &self.routes[there].rule;
             self.problems.push(format!(
                 "{} {} of {} has the shape of {} of {}",
-                rule.http_method.as_ref().map_or("*", |method| method.as_str()),
+                rule.http_method
+                    .as_ref()
+                    .map_or("*", |method| method.as_str()),
                 rule.template,
                 rule.method.path,
                 other.template,

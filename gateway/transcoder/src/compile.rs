@@ -30,7 +30,12 @@ pub(crate) fn compile(
     let (Some(input), Some(output), Some(uri)) = (input, output, grpc_uri(&info.path)) else {
         return Err(vec!["the method's types are missing".into()]);
     };
-    let mut compiler = Compiler { plans, input, output, problems: Vec::new() };
+    let mut compiler = Compiler {
+        plans,
+        input,
+        output,
+        problems: Vec::new(),
+    };
     let variables = compiler.variables(text, &template);
     let body = compiler.body(&rule.body);
     let response = compiler.response(&rule.response_body, &method_style.text_body);
@@ -40,7 +45,9 @@ pub(crate) fn compile(
         return Err(compiler.problems);
     }
     let plan = plans.message(input);
-    let update_mask = (http_method == Some(Method::PATCH)).then(|| compiler.update_mask(body)).flatten();
+    let update_mask = (http_method == Some(Method::PATCH))
+        .then(|| compiler.update_mask(body))
+        .flatten();
     let route = Route {
         rule: Rule {
             http_method,
@@ -121,7 +128,8 @@ impl Compiler<'_> {
                 Some(index) if self.is_http_body(plan, index) => BodyPlan::Raw(Some(index)),
                 Some(index) => BodyPlan::Field(index),
                 None => {
-                    self.problems.push(format!("body {name:?} is not a field of {}", plan.name));
+                    self.problems
+                        .push(format!("body {name:?} is not a field of {}", plan.name));
                     BodyPlan::None
                 }
             },
@@ -132,9 +140,14 @@ impl Compiler<'_> {
         let plan = self.plans.message(self.output);
         if !text.is_empty() {
             return match position(&plan.fields, text) {
-                Some(index) if plan.fields[index].is_plain(Kind::String) => ResponsePlan::Text(index),
+                Some(index) if plan.fields[index].is_plain(Kind::String) => {
+                    ResponsePlan::Text(index)
+                }
                 _ => {
-                    self.problems.push(format!("text_body {text:?} is not a string of {}", plan.name));
+                    self.problems.push(format!(
+                        "text_body {text:?} is not a string of {}",
+                        plan.name
+                    ));
                     ResponsePlan::Whole
                 }
             };
@@ -146,7 +159,10 @@ impl Compiler<'_> {
                 Some(index) if self.is_http_body(plan, index) => ResponsePlan::Raw(Some(index)),
                 Some(index) => ResponsePlan::Field(index),
                 None => {
-                    self.problems.push(format!("response_body {name:?} is not a field of {}", plan.name));
+                    self.problems.push(format!(
+                        "response_body {name:?} is not a field of {}",
+                        plan.name
+                    ));
                     ResponsePlan::Whole
                 }
             },
@@ -161,11 +177,14 @@ impl Compiler<'_> {
     fn success(&mut self, status: i32) -> StatusCode {
         let code = match status {
             0 => Some(StatusCode::OK),
-            200..=399 => u16::try_from(status).ok().and_then(|code| StatusCode::from_u16(code).ok()),
+            200..=399 => u16::try_from(status)
+                .ok()
+                .and_then(|code| StatusCode::from_u16(code).ok()),
             _ => None,
         };
         code.unwrap_or_else(|| {
-            self.problems.push(format!("success_status {status} is not a success"));
+            self.problems
+                .push(format!("success_status {status} is not a success"));
             StatusCode::OK
         })
     }
@@ -181,7 +200,9 @@ impl Compiler<'_> {
     /// `update_mask` of a request whose body is one of its messages.
     fn update_mask(&self, body: BodyPlan) -> Option<u32> {
         let plan = self.plans.message(self.input);
-        let BodyPlan::Field(index) = body else { return None };
+        let BodyPlan::Field(index) = body else {
+            return None;
+        };
         let resource = plan.fields[index].singular_message()?;
         if self.plans.message(resource).known.is_some() {
             return None;
@@ -195,11 +216,19 @@ impl Compiler<'_> {
     fn response_etag(&self, response: ResponsePlan) -> Option<EtagAt> {
         let plan = self.plans.message(self.output);
         if let Some(field) = plan.string_field("etag") {
-            return Some(EtagAt { within: None, number: field.number });
+            return Some(EtagAt {
+                within: None,
+                number: field.number,
+            });
         }
-        let ResponsePlan::Field(index) = response else { return None };
+        let ResponsePlan::Field(index) = response else {
+            return None;
+        };
         let below = self.plans.message(plan.fields[index].singular_message()?);
         let number = below.string_field("etag")?.number;
-        Some(EtagAt { within: Some(plan.fields[index].number), number })
+        Some(EtagAt {
+            within: Some(plan.fields[index].number),
+            number,
+        })
     }
 }

@@ -80,7 +80,11 @@ pub(crate) type Outcome<T> = Result<T, Box<Fault>>;
 
 impl Fault {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { reason, message: message.into(), path: Vec::new() })
+        Box::new(Self {
+            reason,
+            message: message.into(),
+            path: Vec::new(),
+        })
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Box<Self> {
@@ -123,8 +127,11 @@ impl Fault {
     /// The fault as INVALID_ARGUMENT with its standard details.
     pub(crate) fn into_problem(self) -> Problem {
         let path = self.path();
-        let message =
-            if path.is_empty() { self.message.clone() } else { format!("{path}: {}", self.message) };
+        let message = if path.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{path}: {}", self.message)
+        };
         let mut details = ErrorDetails::new();
         details.set_error_info(self.reason.as_str(), DOMAIN, HashMap::new());
         if !path.is_empty() || self.reason == Reason::InvalidValue {
@@ -143,7 +150,11 @@ mod tests {
 
     #[test]
     fn a_path_is_told_from_the_outside_in() {
-        let fault = Fault::invalid("no").in_field("color").in_index(3).in_field("tags").in_field("device");
+        let fault = Fault::invalid("no")
+            .in_field("color")
+            .in_index(3)
+            .in_field("tags")
+            .in_field("device");
         assert_eq!(fault.path(), "device.tags[3].color");
         let fault = Fault::invalid("no").in_key("a\"b").in_field("labels");
         assert_eq!(fault.path(), "labels[\"a\\\"b\"]");

@@ -60,7 +60,10 @@ where
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Status>>> {
         loop {
             match self.cut() {
                 Ok(None) => {}
@@ -94,7 +97,8 @@ where
         }
         if self.partial.is_empty() {
             let size = message_size(&self.chunk).unwrap_or(PREFIX);
-            self.partial.reserve(size.min(self.chunk.len() + data.len() + (1 << 20)));
+            self.partial
+                .reserve(size.min(self.chunk.len() + data.len() + (1 << 20)));
             self.partial.extend_from_slice(&self.chunk);
             self.chunk.clear();
         }
@@ -103,13 +107,22 @@ where
 
     /// Cuts off a message if a whole one is there.
     fn cut(&mut self) -> Result<Option<Bytes>, Status> {
-        let bytes: &[u8] = if self.partial.is_empty() { &self.chunk } else { &self.partial };
-        let Some(size) = message_size(bytes) else { return Ok(None) };
+        let bytes: &[u8] = if self.partial.is_empty() {
+            &self.chunk
+        } else {
+            &self.partial
+        };
+        let Some(size) = message_size(bytes) else {
+            return Ok(None);
+        };
         if bytes[0] != 0 {
             self.ended = true;
             self.chunk.clear();
             self.partial.clear();
-            return Err(Status::new(Code::Internal, "a compressed message that nobody asked for"));
+            return Err(Status::new(
+                Code::Internal,
+                "a compressed message that nobody asked for",
+            ));
         }
         if bytes.len() < size {
             return Ok(None);
@@ -139,11 +152,15 @@ mod tests {
     use http_body_util::StreamBody;
 
     fn read(chunks: Vec<Vec<u8>>) -> Vec<Result<Vec<u8>, String>> {
-        let frames = chunks.into_iter().map(|c| Ok::<_, BoxError>(Frame::data(Bytes::from(c))));
+        let frames = chunks
+            .into_iter()
+            .map(|c| Ok::<_, BoxError>(Frame::data(Bytes::from(c))));
         let mut frames = Frames::new(StreamBody::new(futures::stream::iter(frames)));
         let mut messages = Vec::new();
         while let Some(message) = block_on(frames.next()) {
-            let message = message.map(|m| m.to_vec()).map_err(|s| s.message().to_owned());
+            let message = message
+                .map(|m| m.to_vec())
+                .map_err(|s| s.message().to_owned());
             let failed = message.is_err();
             messages.push(message);
             if failed {
@@ -174,6 +191,9 @@ mod tests {
         let got = read(vec![vec![0, 0, 0, 0, 9, 1]]);
         assert_eq!(got, [Err("the answer ends within a message".to_owned())]);
         let got = read(vec![vec![1, 0, 0, 0, 1, 1]]);
-        assert_eq!(got, [Err("a compressed message that nobody asked for".to_owned())]);
+        assert_eq!(
+            got,
+            [Err("a compressed message that nobody asked for".to_owned())]
+        );
     }
 }

@@ -59,7 +59,10 @@ pub(crate) fn request(http: &HeaderMap, forward: &Forward) -> HeaderMap {
             grpc.append(name.clone(), value.clone());
         }
     }
-    grpc.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    grpc.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/grpc"),
+    );
     grpc.insert(header::TE, HeaderValue::from_static("trailers"));
     grpc
 }
@@ -82,13 +85,21 @@ pub(crate) fn response(metadata: &HeaderMap, http: &mut HeaderMap) {
 pub(crate) fn chosen_status(metadata: &HeaderMap) -> Option<StatusCode> {
     let value = metadata.get(HTTP_STATUS)?.to_str().ok()?;
     let code: u16 = value.parse().ok()?;
-    if (200..600).contains(&code) { StatusCode::from_u16(code).ok() } else { None }
+    if (200..600).contains(&code) {
+        StatusCode::from_u16(code).ok()
+    } else {
+        None
+    }
 }
 
 /// An `etag` field as a header: quoted, unless it is already.
 pub(crate) fn etag(value: &str) -> Option<HeaderValue> {
     let quoted = value.starts_with('"') || value.starts_with("W/\"");
-    let text = if quoted { value.to_owned() } else { format!("\"{value}\"") };
+    let text = if quoted {
+        value.to_owned()
+    } else {
+        format!("\"{value}\"")
+    };
     HeaderValue::from_str(&text).ok()
 }
 
@@ -102,11 +113,15 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether a GET need not be answered, for the client has the answer.
 pub(crate) fn is_unchanged(method: &Method, headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let Ok(etag) = etag.to_str() else { return false };
+    let Ok(etag) = etag.to_str() else {
+        return false;
+    };
     let reads = method == Method::GET || method == Method::HEAD;
     let matches = |value: &HeaderValue| {
         value.to_str().is_ok_and(|list| {
-            list.split(',').map(str::trim).any(|tag| tag == "*" || opaque(tag) == opaque(etag))
+            list.split(',')
+                .map(str::trim)
+                .any(|tag| tag == "*" || opaque(tag) == opaque(etag))
         })
     };
     reads && headers.get_all(header::IF_NONE_MATCH).iter().any(matches)
@@ -115,7 +130,9 @@ pub(crate) fn is_unchanged(method: &Method, headers: &HeaderMap, etag: &HeaderVa
 /// An entity tag without `W/` and quotes (the weak comparison of RFC 9110).
 fn opaque(tag: &str) -> &str {
     let tag = tag.strip_prefix("W/").unwrap_or(tag);
-    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag)
+    tag.strip_prefix('"')
+        .and_then(|tag| tag.strip_suffix('"'))
+        .unwrap_or(tag)
 }
 
 /// How a request's body is to be read.
@@ -133,11 +150,14 @@ pub(crate) fn media(headers: &HeaderMap) -> Media {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Media::Untyped;
     };
-    let Ok(value) = value.to_str() else { return Media::Other };
+    let Ok(value) = value.to_str() else {
+        return Media::Other;
+    };
     let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
     let kind = kind.trim().to_ascii_lowercase();
     let charset = parameters.to_ascii_lowercase();
-    let foreign = charset.contains("charset=") && !charset.contains("utf-8") && !charset.contains("utf8");
+    let foreign =
+        charset.contains("charset=") && !charset.contains("utf-8") && !charset.contains("utf8");
     match kind.as_str() {
         "" => Media::Untyped,
         _ if foreign => Media::Other,
@@ -156,7 +176,10 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         };
         pairs.iter().map(pair).collect()
     }
@@ -176,7 +199,16 @@ mod tests {
         ]);
         let grpc = request(&http, &(Box::new(forwarded) as Forward));
         let names: Vec<&str> = grpc.keys().map(HeaderName::as_str).collect();
-        assert_eq!(names, ["authorization", "x-tenant", "grpc-timeout", "content-type", "te"]);
+        assert_eq!(
+            names,
+            [
+                "authorization",
+                "x-tenant",
+                "grpc-timeout",
+                "content-type",
+                "te"
+            ]
+        );
         assert_eq!(grpc.get_all("x-tenant").iter().count(), 2);
     }
 
@@ -201,8 +233,17 @@ mod tests {
 
     #[test]
     fn entity_tags_lose_and_gain_their_quotes() {
-        for (value, want) in [("\"a\"", Some("a")), ("W/\"a\"", Some("a")), ("a", Some("a")), ("*", None), ("\"a\", \"b\"", None), ("\"\"", None)] {
-            let map: HeaderMap = [(header::IF_MATCH, HeaderValue::from_static(value))].into_iter().collect();
+        for (value, want) in [
+            ("\"a\"", Some("a")),
+            ("W/\"a\"", Some("a")),
+            ("a", Some("a")),
+            ("*", None),
+            ("\"a\", \"b\"", None),
+            ("\"\"", None),
+        ] {
+            let map: HeaderMap = [(header::IF_MATCH, HeaderValue::from_static(value))]
+                .into_iter()
+                .collect();
             assert_eq!(if_match(&map), want, "{value}");
         }
         assert_eq!(etag("a").unwrap(), "\"a\"");
@@ -213,8 +254,16 @@ mod tests {
     #[test]
     fn a_read_is_unchanged_if_one_tag_is_the_same() {
         let tag = HeaderValue::from_static("\"a\"");
-        for (list, want) in [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"b\"", false)] {
-            let map: HeaderMap = [(header::IF_NONE_MATCH, HeaderValue::from_static(list))].into_iter().collect();
+        for (list, want) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+        ] {
+            let map: HeaderMap = [(header::IF_NONE_MATCH, HeaderValue::from_static(list))]
+                .into_iter()
+                .collect();
             assert_eq!(is_unchanged(&Method::GET, &map, &tag), want, "{list}");
             assert!(!is_unchanged(&Method::POST, &map, &tag));
         }
@@ -231,7 +280,9 @@ mod tests {
             ("text/plain", Media::Other),
             ("", Media::Untyped),
         ] {
-            let map: HeaderMap = [(header::CONTENT_TYPE, HeaderValue::from_static(value))].into_iter().collect();
+            let map: HeaderMap = [(header::CONTENT_TYPE, HeaderValue::from_static(value))]
+                .into_iter()
+                .collect();
             assert_eq!(media(&map), want, "{value}");
         }
         assert_eq!(media(&HeaderMap::new()), Media::Untyped);

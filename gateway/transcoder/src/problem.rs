@@ -43,7 +43,14 @@ impl Problem {
             None => (None, None),
         };
         let http_status = http_status(status.code());
-        Self { http_status, status, reason, domain, headers: HeaderMap::new(), plans: None }
+        Self {
+            http_status,
+            status,
+            reason,
+            domain,
+            headers: HeaderMap::new(),
+            plans: None,
+        }
     }
 
     /// Lets the details print the types of the application's descriptors.
@@ -108,7 +115,9 @@ pub(crate) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT),
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+            StatusCode::BAD_REQUEST
+        }
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
@@ -134,7 +143,8 @@ pub struct GoogleErrors;
 
 impl ErrorShape for GoogleErrors {
     fn shape(&self, problem: &Problem) -> http::Response<Bytes> {
-        let mut body = format!("{{\"code\":{},\"message\":", problem.status.code() as i32).into_bytes();
+        let mut body =
+            format!("{{\"code\":{},\"message\":", problem.status.code() as i32).into_bytes();
         details::string(problem.status.message(), &mut body);
         body.extend_from_slice(b",\"details\":");
         body.extend_from_slice(problem.details_json().as_bytes());

@@ -36,7 +36,10 @@ where
     B::Error: Into<BoxError>,
 {
     let too_large = || {
-        Fault::new(Reason::BodyTooLarge, format!("the body is larger than {limit} bytes"))
+        Fault::new(
+            Reason::BodyTooLarge,
+            format!("the body is larger than {limit} bytes"),
+        )
     };
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -49,9 +52,14 @@ where
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|error| {
             let error: BoxError = error.into();
-            Fault::new(Reason::UnreadableBody, format!("the body cannot be read: {error}"))
+            Fault::new(
+                Reason::UnreadableBody,
+                format!("the body cannot be read: {error}"),
+            )
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if first.len() + more.len() + data.len() > limit {
             return Err(too_large());
         }
@@ -64,12 +72,19 @@ where
             more.extend_from_slice(&data);
         }
     }
-    Ok(if more.is_empty() { first } else { more.freeze() })
+    Ok(if more.is_empty() {
+        first
+    } else {
+        more.freeze()
+    })
 }
 
 impl Incoming<'_> {
     fn decoder(&self) -> Decoder<'_> {
-        Decoder { plans: self.plans, style: &self.route.style }
+        Decoder {
+            plans: self.plans,
+            style: &self.route.style,
+        }
     }
 
     /// The messages of the call, each in its frame.
@@ -101,7 +116,10 @@ impl Incoming<'_> {
         }
         let encoding = self.parts.headers.get(header::CONTENT_ENCODING);
         if encoding.is_some_and(|encoding| encoding != "identity") {
-            return Err(Fault::new(Reason::UnsupportedMediaType, "the body is encoded"));
+            return Err(Fault::new(
+                Reason::UnsupportedMediaType,
+                "the body is encoded",
+            ));
         }
         match headers::media(&self.parts.headers) {
             Media::Untyped if self.route.style.untyped_is_form() => Ok(Media::Form),
@@ -117,9 +135,10 @@ impl Incoming<'_> {
         }
         let input = self.plans.message(self.route.input);
         match (self.route.body, self.media()?) {
-            (BodyPlan::None, _) => {
-                Err(Fault::new(Reason::UnexpectedBody, "the method takes no body"))
-            }
+            (BodyPlan::None, _) => Err(Fault::new(
+                Reason::UnexpectedBody,
+                "the method takes no body",
+            )),
             (BodyPlan::Raw(None), _) => {
                 self.raw(out);
                 Ok(())
@@ -133,11 +152,13 @@ impl Incoming<'_> {
             (BodyPlan::Whole, Media::Form) => self.form(None, out, given),
             (BodyPlan::Field(index), Media::Form) => self.form(Some(index), out, given),
             (BodyPlan::Whole, Media::Json) => {
-                self.decoder().document(self.body, self.limits.depth, self.route.input, out)
+                self.decoder()
+                    .document(self.body, self.limits.depth, self.route.input, out)
             }
             (BodyPlan::Field(index), Media::Json) => {
                 let field = &input.fields[index];
-                self.decoder().field_document(self.body, self.limits.depth, field, out)
+                self.decoder()
+                    .field_document(self.body, self.limits.depth, field, out)
             }
             (_, Media::Other | Media::Untyped) => Err(Fault::new(
                 Reason::UnsupportedMediaType,
@@ -148,13 +169,23 @@ impl Incoming<'_> {
 
     /// The fields of a `google.api.HttpBody`.
     fn raw(&self, out: &mut Vec<u8>) {
-        if let Some(kind) = self.parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) {
+        if let Some(kind) = self
+            .parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+        {
             wire::put_bytes(out, 1, kind.as_bytes());
         }
         wire::put_bytes(out, 2, self.body);
     }
 
-    fn form(&self, field: Option<usize>, out: &mut Vec<u8>, given: &mut Vec<FieldPath>) -> Outcome<()> {
+    fn form(
+        &self,
+        field: Option<usize>,
+        out: &mut Vec<u8>,
+        given: &mut Vec<FieldPath>,
+    ) -> Outcome<()> {
         let text = std::str::from_utf8(self.body)
             .map_err(|_| Fault::new(Reason::MalformedForm, "the form is not UTF-8"))?;
         let Some(index) = field else {
@@ -163,7 +194,10 @@ impl Incoming<'_> {
         };
         let field = &self.plans.message(self.route.input).fields[index];
         let Some(root) = field.singular_message() else {
-            return Err(Fault::new(Reason::UnsupportedMediaType, "the body is not a message, so it cannot be a form"));
+            return Err(Fault::new(
+                Reason::UnsupportedMediaType,
+                "the body is not a message, so it cannot be a form",
+            ));
         };
         let mut pairs = Pairs::new(self.decoder(), root, Reason::UnknownField);
         wire::put_nested(out, field.number, |out| {
@@ -232,7 +266,9 @@ impl Incoming<'_> {
             _ => given.iter().map(|path| self.dotted(path)).collect(),
         };
         wire::put_nested(out, mask, |out| {
-            paths.iter().for_each(|path| wire::put_bytes(out, 1, path.as_bytes()));
+            paths
+                .iter()
+                .for_each(|path| wire::put_bytes(out, 1, path.as_bytes()));
             Ok(())
         })
     }
@@ -257,7 +293,8 @@ impl Incoming<'_> {
         reader.enter()?;
         let (mut first, mut index) = (true, 0);
         while reader.element(&mut first)? {
-            self.streamed(&mut reader, out).map_err(|fault| fault.in_index(index))?;
+            self.streamed(&mut reader, out)
+                .map_err(|fault| fault.in_index(index))?;
             index += 1;
         }
         reader.end()
@@ -272,7 +309,10 @@ impl Incoming<'_> {
                 self.decoder().member(reader, field, out)?;
             }
             BodyPlan::None | BodyPlan::Raw(_) => {
-                return Err(Fault::new(Reason::UnexpectedBody, "the method takes no JSON"));
+                return Err(Fault::new(
+                    Reason::UnexpectedBody,
+                    "the method takes no JSON",
+                ));
             }
         }
         self.rest(start, out, &[])?;
@@ -282,5 +322,9 @@ impl Incoming<'_> {
 }
 
 fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())
+    headers
+        .get(name)?
+        .to_str()
+        .ok()
+        .filter(|text| !text.is_empty())
 }

@@ -45,7 +45,13 @@ pub(crate) fn status(headers: &HeaderMap) -> Option<Result<(), Status>> {
     } else {
         Status::from_header_map(headers)
     };
-    status.map(|status| if status.code() == Code::Ok { Ok(()) } else { Err(status) })
+    status.map(|status| {
+        if status.code() == Code::Ok {
+            Ok(())
+        } else {
+            Err(status)
+        }
+    })
 }
 
 /// The problem of an answer that is not gRPC at all, by the table of
@@ -60,7 +66,11 @@ pub(crate) fn not_grpc(status: StatusCode) -> Problem {
         429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     };
-    problem::own(code, "NOT_GRPC", format!("the service answered {status} and no gRPC status"))
+    problem::own(
+        code,
+        "NOT_GRPC",
+        format!("the service answered {status} and no gRPC status"),
+    )
 }
 
 /// One message, printed.
@@ -77,16 +87,25 @@ pub(crate) fn print(plans: &Plans, route: &Route, message: &Bytes) -> Result<Pri
         ResponsePlan::Whole => {
             let mut encoder = Encoder::new(plans, &route.style, room);
             encoder.document(route.output, message)?;
-            Ok(Printed { content_type: JSON, body: encoder.into_output().into() })
+            Ok(Printed {
+                content_type: JSON,
+                body: encoder.into_output().into(),
+            })
         }
         ResponsePlan::Field(index) => {
             let mut encoder = Encoder::new(plans, &route.style, room);
             encoder.field_document(route.output, &fields[index], message)?;
-            Ok(Printed { content_type: JSON, body: encoder.into_output().into() })
+            Ok(Printed {
+                content_type: JSON,
+                body: encoder.into_output().into(),
+            })
         }
         ResponsePlan::Text(index) => {
             let text = wire::find_bytes(message, fields[index].number)?.unwrap_or_default();
-            Ok(Printed { content_type: TEXT, body: message.slice_ref(text) })
+            Ok(Printed {
+                content_type: TEXT,
+                body: message.slice_ref(text),
+            })
         }
         ResponsePlan::Raw(index) => raw(index.map(|index| fields[index].number), message),
     }
@@ -103,19 +122,30 @@ fn raw(field: Option<u32>, message: &Bytes) -> Result<Printed, Stop> {
         .and_then(|kind| HeaderValue::from_bytes(kind).ok());
     let data = wire::find_bytes(body, 2)?.unwrap_or_default();
     // `slice_ref` wants a part of the message, which an empty default is not.
-    let body = if data.is_empty() { Bytes::new() } else { message.slice_ref(data) };
-    Ok(Printed { content_type: content_type.unwrap_or(BYTES), body })
+    let body = if data.is_empty() {
+        Bytes::new()
+    } else {
+        message.slice_ref(data)
+    };
+    Ok(Printed {
+        content_type: content_type.unwrap_or(BYTES),
+        body,
+    })
 }
 
 /// The problem of a message that could not be printed.
 pub(crate) fn unprintable(stop: &Stop) -> Problem {
     match stop {
-        Stop::Unprintable(what) => {
-            problem::own(Code::Internal, "UNPRINTABLE_RESPONSE", format!("the answer holds {what}"))
-        }
-        Stop::Malformed | Stop::Disorder => {
-            problem::own(Code::Internal, "MALFORMED_RESPONSE", "the answer is not the message it should be")
-        }
+        Stop::Unprintable(what) => problem::own(
+            Code::Internal,
+            "UNPRINTABLE_RESPONSE",
+            format!("the answer holds {what}"),
+        ),
+        Stop::Malformed | Stop::Disorder => problem::own(
+            Code::Internal,
+            "MALFORMED_RESPONSE",
+            "the answer is not the message it should be",
+        ),
     }
 }
 
@@ -129,8 +159,13 @@ impl Asked {
     /// Remembers the method and the condition.
     pub(crate) fn of(parts: &http::request::Parts) -> Self {
         let values = parts.headers.get_all(header::IF_NONE_MATCH).iter();
-        let if_none_match = values.map(|value| (header::IF_NONE_MATCH, value.clone())).collect();
-        Self { method: parts.method.clone(), if_none_match }
+        let if_none_match = values
+            .map(|value| (header::IF_NONE_MATCH, value.clone()))
+            .collect();
+        Self {
+            method: parts.method.clone(),
+            if_none_match,
+        }
     }
 }
 
@@ -141,7 +176,7 @@ pub(crate) fn unary(
     asked: &Asked,
     metadata: &HeaderMap,
     message: &Bytes,
-) -> Result<http::Response<Body>, Problem> {
+) -> Result<http::Response<Body>, Box<Problem>> {
     let etag = etag(route, message);
     let mut response = http::Response::new(Body::empty());
     let unchanged = etag
@@ -156,9 +191,14 @@ pub(crate) fn unary(
         None => route.success,
     };
     *response.status_mut() = status;
-    if !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED) {
-        let printed = print(plans, route, message).map_err(|stop| unprintable(&stop))?;
-        response.headers_mut().insert(header::CONTENT_TYPE, printed.content_type);
+    if !matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    ) {
+        let printed = print(plans, route, message).map_err(|stop| Box::new(unprintable(&stop)))?;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, printed.content_type);
         set_body(&mut response, printed.body, asked.method == Method::HEAD);
     }
     headers::response(metadata, response.headers_mut());
@@ -168,7 +208,9 @@ pub(crate) fn unary(
 /// Gives a response its body; to HEAD only the body's length.
 pub(crate) fn set_body(response: &mut http::Response<Body>, body: Bytes, head: bool) {
     if head {
-        response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, body.len().into());
     } else {
         *response.body_mut() = Body::new(Full::new(body));
     }
@@ -181,7 +223,9 @@ fn etag(route: &Route, message: &Bytes) -> Option<HeaderValue> {
         None => message,
     };
     let value = wire::find_bytes(within, at.number).ok()??;
-    let value = std::str::from_utf8(value).ok().filter(|value| !value.is_empty())?;
+    let value = std::str::from_utf8(value)
+        .ok()
+        .filter(|value| !value.is_empty())?;
     headers::etag(value)
 }
 
@@ -192,7 +236,11 @@ impl Problem {
         self.answer(errors, false)
     }
 
-    pub(crate) fn answer(&self, errors: &dyn crate::ErrorShape, head: bool) -> http::Response<Body> {
+    pub(crate) fn answer(
+        &self,
+        errors: &dyn crate::ErrorShape,
+        head: bool,
+    ) -> http::Response<Body> {
         let (parts, body) = errors.shape(self).into_parts();
         let mut response = http::Response::from_parts(parts, Body::empty());
         let metadata = self.status.metadata().clone().into_headers();

@@ -133,5 +133,7 @@ pub(crate) fn grpc_uri(path: &str) -> Option<Uri> {
 
 /// Finds the index of a field for its error message's sake by name only.
 pub(crate) fn position(fields: &[Field], name: &str) -> Option<usize> {
-    fields.iter().position(|field| &*field.name == name || &*field.json_name == name)
+    fields
+        .iter()
+        .position(|field| &*field.name == name || &*field.json_name == name)
 }

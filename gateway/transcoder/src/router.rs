@@ -28,18 +28,27 @@ impl Router {
         route: RouteId,
     ) -> Result<(), RouteId> {
         match method {
-            Some(method) => self.methods.entry(method.clone()).or_default().insert(template, route),
+            Some(method) => self
+                .methods
+                .entry(method.clone())
+                .or_default()
+                .insert(template, route),
             None => self.any.insert(template, route),
         }
     }
 
     /// The route for a request and the segments of its path.
-    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<(RouteId, Vec<&'p str>)> {
+    pub(crate) fn find<'p>(
+        &self,
+        method: &Method,
+        path: &'p str,
+    ) -> Option<(RouteId, Vec<&'p str>)> {
         let found = self.methods.get(method).and_then(|trie| trie.find(path));
         let found = match found {
-            None if method == Method::HEAD => {
-                self.methods.get(&Method::GET).and_then(|trie| trie.find(path))
-            }
+            None if method == Method::HEAD => self
+                .methods
+                .get(&Method::GET)
+                .and_then(|trie| trie.find(path)),
             found => found,
         };
         found.or_else(|| self.any.find(path))
@@ -79,13 +88,20 @@ struct Node {
 
 impl Node {
     fn end(&self, verb: Option<&str>) -> Option<RouteId> {
-        self.ends.iter().find(|(own, _)| own.as_deref() == verb).map(|(_, route)| *route)
+        self.ends
+            .iter()
+            .find(|(own, _)| own.as_deref() == verb)
+            .map(|(_, route)| *route)
     }
 }
 
 impl Default for Trie {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()], verbs: HashSet::new(), longest_verb: 0 }
+        Self {
+            nodes: vec![Node::default()],
+            verbs: HashSet::new(),
+            longest_verb: 0,
+        }
     }
 }
 
@@ -126,7 +142,11 @@ impl Trie {
     fn find<'p>(&self, path: &'p str) -> Option<(RouteId, Vec<&'p str>)> {
         let path = path.strip_prefix('/')?;
         let path = path.strip_suffix('/').unwrap_or(path);
-        let mut segments: Vec<&str> = if path.is_empty() { vec![] } else { path.split('/').collect() };
+        let mut segments: Vec<&str> = if path.is_empty() {
+            vec![]
+        } else {
+            path.split('/').collect()
+        };
         if let Some(last) = segments.last().copied() {
             for (colon, _) in last.match_indices(':') {
                 let verb = &last[colon + 1..];
@@ -229,7 +249,9 @@ mod tests {
         let mut router = Router::default();
         for (id, (method, template)) in TEMPLATES.iter().enumerate() {
             let method = (*method != "*").then(|| method.parse().unwrap());
-            router.insert(method.as_ref(), &Template::parse(template).unwrap(), id).unwrap();
+            router
+                .insert(method.as_ref(), &Template::parse(template).unwrap(), id)
+                .unwrap();
         }
         router
     }
@@ -243,8 +265,13 @@ mod tests {
         let mut text = TEMPLATES[id].1.to_owned();
         for variable in &template.variables {
             let many = template.many();
-            let range =
-                span(variable.start, variable.end, many, template.segments.len(), segments.len());
+            let range = span(
+                variable.start,
+                variable.end,
+                many,
+                template.segments.len(),
+                segments.len(),
+            );
             text += &format!(" {}={}", variable.path.join("."), segments[range].join("/"));
         }
         text
@@ -262,13 +289,29 @@ mod tests {
             ("GET", "/v1/shelves/a:b", "/v1/shelves/{id} id=a:b"),
             ("GET", "/v1/shelves/7:merge", "/v1/shelves/{id} id=7:merge"),
             ("POST", "/v1/shelves/7:merge", "/v1/shelves/{id}:merge id=7"),
-            ("POST", "/v1/shelves/7:merge:now", "/v1/shelves/{id}:merge:now id=7"),
-            ("POST", "/v1/shelves/7:now:merge", "/v1/shelves/{id}:merge id=7:now"),
+            (
+                "POST",
+                "/v1/shelves/7:merge:now",
+                "/v1/shelves/{id}:merge:now id=7",
+            ),
+            (
+                "POST",
+                "/v1/shelves/7:now:merge",
+                "/v1/shelves/{id}:merge id=7:now",
+            ),
             ("POST", "/v1/shelves/7%3Amerge", "none"),
             ("POST", "/v1/shelves:batch", "/v1/shelves:batch"),
             ("POST", "/v1/shelves/:merge", "none"),
-            ("GET", "/v1/shelves/7/books", "/v1/{name=shelves/*/books/**} name=shelves/7/books"),
-            ("GET", "/v1/shelves/7/books/a/b%2Fc", "/v1/{name=shelves/*/books/**} name=shelves/7/books/a/b%2Fc"),
+            (
+                "GET",
+                "/v1/shelves/7/books",
+                "/v1/{name=shelves/*/books/**} name=shelves/7/books",
+            ),
+            (
+                "GET",
+                "/v1/shelves/7/books/a/b%2Fc",
+                "/v1/{name=shelves/*/books/**} name=shelves/7/books/a/b%2Fc",
+            ),
             ("GET", "/v2/x/y/tail/z", "/v2/{a=**}/tail/{b} a=x/y b=z"),
             ("GET", "/v2/tail/z", "/v2/{a=**}/tail/{b} a= b=z"),
             ("GET", "/v2/x/tail", "/v2/**"),
@@ -292,9 +335,18 @@ mod tests {
 
     #[test]
     fn the_methods_of_a_path_are_known() {
-        let names = |path| router().allowed(path).iter().map(|m| m.to_string()).collect::<Vec<_>>();
+        let names = |path| {
+            router()
+                .allowed(path)
+                .iter()
+                .map(|m| m.to_string())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names("/v1/shelves"), ["GET", "HEAD", "POST", "REPORT"]);
-        assert_eq!(names("/v1/shelves/7:merge"), ["DELETE", "GET", "HEAD", "POST"]);
+        assert_eq!(
+            names("/v1/shelves/7:merge"),
+            ["DELETE", "GET", "HEAD", "POST"]
+        );
         assert!(names("/nothing").is_empty());
     }
 

@@ -56,7 +56,10 @@ impl HttpRule {
             Some(Pattern::Custom(custom)) if custom.kind == "*" => Ok((None, &custom.path)),
             Some(Pattern::Custom(custom)) => match Method::from_bytes(custom.kind.as_bytes()) {
                 Ok(method) => Ok((Some(method), &custom.path)),
-                Err(_) => Err(format!("the custom kind {:?} is no HTTP method", custom.kind)),
+                Err(_) => Err(format!(
+                    "the custom kind {:?} is no HTTP method",
+                    custom.kind
+                )),
             },
             None => Err("the rule has no pattern".into()),
         }
@@ -82,10 +85,14 @@ impl HttpRule {
             match (key.as_str(), value.as_str(), value.as_array()) {
                 ("selector", Some(text), _) => rule.selector = text.into(),
                 ("body", Some(text), _) => rule.body = text.into(),
-                ("responseBody" | "response_body", Some(text), _) => rule.response_body = text.into(),
+                ("responseBody" | "response_body", Some(text), _) => {
+                    rule.response_body = text.into()
+                }
                 ("additionalBindings" | "additional_bindings", _, Some(list)) => {
-                    rule.additional_bindings =
-                        list.iter().map(Self::from_value).collect::<Result<_, _>>()?;
+                    rule.additional_bindings = list
+                        .iter()
+                        .map(Self::from_value)
+                        .collect::<Result<_, _>>()?;
                 }
                 _ if rule.pattern.is_some() => return Err(format!("a second pattern, {key:?}")),
                 (_, text, _) => rule.pattern = Some(Pattern::from_member(key, text, value)?),
@@ -96,7 +103,11 @@ impl HttpRule {
 }
 
 impl Pattern {
-    fn from_member(key: &str, text: Option<&str>, value: &serde_json::Value) -> Result<Self, String> {
+    fn from_member(
+        key: &str,
+        text: Option<&str>,
+        value: &serde_json::Value,
+    ) -> Result<Self, String> {
         let member = |name: &str| value.get(name).and_then(|v| v.as_str()).map(str::to_owned);
         match (key, text) {
             ("get", Some(path)) => Ok(Self::Get(path.into())),
@@ -108,7 +119,9 @@ impl Pattern {
                 (Some(kind), Some(path)) => Ok(Self::Custom(Custom { kind, path })),
                 _ => Err("a custom pattern has a kind and a path".into()),
             },
-            _ => Err(format!("{key:?} is not a member of a rule, or not of its type")),
+            _ => Err(format!(
+                "{key:?} is not a member of a rule, or not of its type"
+            )),
         }
     }
 }
@@ -124,7 +137,11 @@ pub(crate) fn extension<T: prost::Message + Default>(
     if !options.has_extension(&extension) {
         return None;
     }
-    options.get_extension(&extension).as_message()?.transcode_to().ok()
+    options
+        .get_extension(&extension)
+        .as_message()?
+        .transcode_to()
+        .ok()
 }
 
 #[cfg(test)]

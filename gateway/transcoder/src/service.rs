@@ -25,13 +25,19 @@ pub struct TranscodeService<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for TranscodeService<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TranscodeService").field("grpc", &self.grpc).finish_non_exhaustive()
+        f.debug_struct("TranscodeService")
+            .field("grpc", &self.grpc)
+            .finish_non_exhaustive()
     }
 }
 
 impl<S> TranscodeService<S> {
     pub(crate) fn new(transcoder: Transcoder, grpc: S) -> Self {
-        Self { transcoder, grpc, errors: Arc::new(GoogleErrors) }
+        Self {
+            transcoder,
+            grpc,
+            errors: Arc::new(GoogleErrors),
+        }
     }
 
     /// Gives errors another shape than [`GoogleErrors`].
@@ -49,7 +55,9 @@ impl<S> TranscodeService<S> {
             allow.push(Method::OPTIONS);
             let mut response = http::Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(header::ALLOW, allow_header(&allow));
+            response
+                .headers_mut()
+                .insert(header::ALLOW, allow_header(&allow));
             return response;
         }
         Problem::from(error).answer(&*self.errors, method == Method::HEAD)
@@ -80,11 +88,15 @@ where
     fn call(&mut self, request: http::Request<B>) -> Answer {
         let this = self.clone();
         Box::pin(async move {
-            let matched = this.transcoder.route(request.method(), request.uri().path());
+            let matched = this
+                .transcoder
+                .route(request.method(), request.uri().path());
             Ok(match matched {
                 Ok(matched) => {
                     let grpc = this.grpc.clone();
-                    this.transcoder.call(matched, request, grpc, &*this.errors).await
+                    this.transcoder
+                        .call(matched, request, grpc, &*this.errors)
+                        .await
                 }
                 Err(error) => this.unrouted(request.method(), error),
             })

@@ -38,10 +38,17 @@ impl Framing {
         if matches!(route.response, ResponsePlan::Raw(_)) {
             return Self::Raw;
         }
-        let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         for item in values.flat_map(|value| value.split(',')) {
             let (kind, parameters) = item.split_once(';').unwrap_or((item, ""));
-            if parameters.replace(' ', "").split(';').any(|p| matches!(p, "q=0" | "q=0.0")) {
+            if parameters
+                .replace(' ', "")
+                .split(';')
+                .any(|p| matches!(p, "q=0" | "q=0.0"))
+            {
                 continue;
             }
             match kind.trim().to_ascii_lowercase().as_str() {
@@ -86,13 +93,25 @@ where
         content_type = printed.content_type;
     }
     let status = headers::chosen_status(metadata).unwrap_or(route.success);
-    let stream = Stream { inner, route, framing, frames, first, begun: false, done: false };
+    let stream = Stream {
+        inner,
+        route,
+        framing,
+        frames,
+        first,
+        begun: false,
+        done: false,
+    };
     let mut response = http::Response::new(Body::new(stream));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     if framing == Framing::Events {
         let no_cache = HeaderValue::from_static("no-cache");
-        response.headers_mut().insert(header::CACHE_CONTROL, no_cache);
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, no_cache);
     }
     headers::response(metadata, response.headers_mut());
     response
@@ -166,7 +185,9 @@ where
                 Err(stop) => Some(response::unprintable(&stop)),
             },
             Some(Err(status)) => Some(Problem::new(status)),
-            None => outcome(self.frames.trailers()).err().map(|problem| *problem),
+            None => outcome(self.frames.trailers())
+                .err()
+                .map(|problem| *problem),
         };
         self.done = true;
         match problem {

@@ -58,14 +58,25 @@ impl fmt::Display for Refusal {
 
 impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
-        let mut parser = Parser { text, at: 0, segments: Vec::new(), variables: Vec::new() };
+        let mut parser = Parser {
+            text,
+            at: 0,
+            segments: Vec::new(),
+            variables: Vec::new(),
+        };
         let verb = parser.template()?;
-        Ok(Self { segments: parser.segments, variables: parser.variables, verb })
+        Ok(Self {
+            segments: parser.segments,
+            variables: parser.variables,
+            verb,
+        })
     }
 
     /// The index of `**`, if the template has one.
     pub(crate) fn many(&self) -> Option<usize> {
-        self.segments.iter().position(|segment| *segment == Segment::Many)
+        self.segments
+            .iter()
+            .position(|segment| *segment == Segment::Many)
     }
 
     /// Whether a variable spans more than one segment, which changes how its
@@ -85,7 +96,10 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn refuse<T>(&self, message: &'static str) -> Result<T, Refusal> {
-        Err(Refusal { offset: self.at, message })
+        Err(Refusal {
+            offset: self.at,
+            message,
+        })
     }
 
     fn peek(&self) -> Option<u8> {
@@ -106,7 +120,11 @@ impl Parser<'_> {
             return Ok(None);
         }
         self.segments(true)?;
-        let verb = if self.eat(b':') { Some(self.verb()?) } else { None };
+        let verb = if self.eat(b':') {
+            Some(self.verb()?)
+        } else {
+            None
+        };
         match self.peek() {
             None => Ok(verb),
             Some(b'}') => self.refuse("a '}' without its '{'"),
@@ -170,7 +188,11 @@ impl Parser<'_> {
         if self.variables.iter().any(|variable| variable.path == path) {
             return self.refuse("a variable twice");
         }
-        self.variables.push(Variable { path, start, end: self.segments.len() });
+        self.variables.push(Variable {
+            path,
+            start,
+            end: self.segments.len(),
+        });
         match self.peek() {
             None | Some(b'/' | b':') => Ok(()),
             Some(_) => self.refuse("a variable is a whole segment"),
@@ -197,12 +219,18 @@ impl Parser<'_> {
     /// could never match, for the request's is compared segment by segment.
     fn literal(&mut self, stops: &[u8]) -> Result<String, Refusal> {
         let rest = &self.text[self.at..];
-        let end = rest.bytes().position(|b| stops.contains(&b)).unwrap_or(rest.len());
+        let end = rest
+            .bytes()
+            .position(|b| stops.contains(&b))
+            .unwrap_or(rest.len());
         let raw = &rest[..end];
         if raw.is_empty() {
             return self.refuse("an empty segment");
         }
-        if raw.bytes().any(|b| b <= b' ' || matches!(b, b'?' | b'#' | b'\\' | 0x7f)) {
+        if raw
+            .bytes()
+            .any(|b| b <= b' ' || matches!(b, b'?' | b'#' | b'\\' | 0x7f))
+        {
             return self.refuse("a character that no path has");
         }
         if raw.to_ascii_lowercase().contains("%2f") {
@@ -240,7 +268,10 @@ mod tests {
             .iter()
             .map(|v| format!(" {}={}..{}", v.path.join("."), v.start, v.end))
             .collect();
-        let verb = template.verb.map(|verb| format!(" :{verb}")).unwrap_or_default();
+        let verb = template
+            .verb
+            .map(|verb| format!(" :{verb}"))
+            .unwrap_or_default();
         format!("{}{}{verb}", segments.join("/"), variables.join(""))
     }
 
@@ -253,8 +284,14 @@ mod tests {
             ("/v1/{name}", "v1/* name=1..2"),
             ("/v1/{name=*}", "v1/* name=1..2"),
             ("/v1/{name=**}", "v1/** name=1..2"),
-            ("/v1/{name=shelves/*/books/**}", "v1/shelves/*/books/** name=1..5"),
-            ("/v1/{book.name=shelves/*}:cancel", "v1/shelves/* book.name=1..3 :cancel"),
+            (
+                "/v1/{name=shelves/*/books/**}",
+                "v1/shelves/*/books/** name=1..5",
+            ),
+            (
+                "/v1/{book.name=shelves/*}:cancel",
+                "v1/shelves/* book.name=1..3 :cancel",
+            ),
             ("/v1/{a}/x/{b.c.d}:do", "v1/*/x/* a=1..2 b.c.d=3..4 :do"),
             ("/v1/{a=**}/tail/{b}", "v1/**/tail/* a=1..2 b=3..4"),
             ("/v1/a%20b", "v1/a b"),
@@ -291,7 +328,10 @@ mod tests {
             ("/v1:a/b", "! unexpected character at offset 5"),
             ("/v1/a?b", "! a character that no path has at offset 4"),
             ("/v1/a%2Fb", "! an encoded slash at offset 4"),
-            ("/v1/%ff", "! percent-encoding that is not UTF-8 at offset 4"),
+            (
+                "/v1/%ff",
+                "! percent-encoding that is not UTF-8 at offset 4",
+            ),
         ] {
             assert_eq!(show(text), want, "{text}");
         }

@@ -74,7 +74,9 @@ pub enum RouteError {
 
 impl std::fmt::Debug for Transcoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transcoder").field("routes", &self.inner.routes.len()).finish_non_exhaustive()
+        f.debug_struct("Transcoder")
+            .field("routes", &self.inner.routes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +87,9 @@ impl Transcoder {
     }
 
     pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Finds the rule for a request by its method and its percent-encoded
@@ -161,10 +165,17 @@ impl Transcoder {
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
         let framing = Framing::of(&route, &parts.headers);
-        let body = collect(body, self.inner.limits.body).await.map_err(|f| f.into_problem())?;
-        let call = self.grpc_request(&matched, parts, &body).map_err(|f| f.into_problem())?;
+        let body = collect(body, self.inner.limits.body)
+            .await
+            .map_err(|f| f.into_problem())?;
+        let call = self
+            .grpc_request(&matched, parts, &body)
+            .map_err(|f| f.into_problem())?;
         drop(body);
-        let answer = grpc.oneshot(call).await.map_err(|error| unreachable(error.into()))?;
+        let answer = grpc
+            .oneshot(call)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
         let (answer, body) = answer.into_parts();
         match response::status(&answer.headers) {
             Some(Err(status)) => return Err(failed(status, &answer.headers)),
@@ -173,7 +184,7 @@ impl Transcoder {
             }
             _ => {}
         }
-        if route.rule.method.server_streaming && !(asked.method == Method::HEAD) {
+        if route.rule.method.server_streaming && asked.method != Method::HEAD {
             return self.streaming(route, framing, &answer.headers, body).await;
         }
         self.unary(&route, &asked, answer.headers, body).await
@@ -231,11 +242,15 @@ impl Transcoder {
         }
         match (response::status(&metadata), message) {
             (Some(_), Some(message)) => {
-                response::unary(&self.inner.plans, route, asked, &metadata, &message).map_err(Box::new)
+                response::unary(&self.inner.plans, route, asked, &metadata, &message)
             }
             (Some(_), None) => {
                 let message = "the service answered OK without a message";
-                Err(Box::new(problem::own(Code::Internal, "MALFORMED_RESPONSE", message)))
+                Err(Box::new(problem::own(
+                    Code::Internal,
+                    "MALFORMED_RESPONSE",
+                    message,
+                )))
             }
             (None, _) => Err(Box::new(response::not_grpc(StatusCode::OK))),
         }
@@ -268,7 +283,14 @@ impl Transcoder {
                 None
             }
         };
-        Ok(stream::respond(self.inner.clone(), route, framing, metadata, frames, first))
+        Ok(stream::respond(
+            self.inner.clone(),
+            route,
+            framing,
+            metadata,
+            frames,
+            first,
+        ))
     }
 }
 

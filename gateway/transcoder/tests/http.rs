@@ -15,7 +15,9 @@ fn books() -> App {
         let book = json!({"name": "shelves/1/books/2", "title": "T", "etag": "v1", "pages": "7"});
         Ok(vec![Ok(match call.method.as_str() {
             "GetBook" => book,
-            "ListBooks" => json!({"books": [book, {"title": "U"}], "nextPageToken": "n\"t", "total": "2", "counts": {"a": 1}}),
+            "ListBooks" => {
+                json!({"books": [book, {"title": "U"}], "nextPageToken": "n\"t", "total": "2", "counts": {"a": 1}})
+            }
             "CreateBook" | "UpdateBook" => {
                 let mut book = message["book"].clone();
                 book["etag"] = json!("v2");
@@ -37,7 +39,10 @@ async fn a_get_reads_the_path_and_prints_the_message() {
     assert_eq!(got.status, 200);
     assert_eq!(got.header("content-type"), "application/json");
     assert_eq!(got.header("etag"), "\"v1\"");
-    assert_eq!(got.text(), r#"{"name":"shelves/1/books/2","title":"T","etag":"v1","pages":"7"}"#);
+    assert_eq!(
+        got.text(),
+        r#"{"name":"shelves/1/books/2","title":"T","etag":"v1","pages":"7"}"#
+    );
     assert_eq!(app.last().messages[0], json!({"name": "shelves/1/books/2"}));
     app.get("/v1/books/a%2Fb?name=x").await;
     assert_eq!(app.last().messages[0], json!({"name": "x", "isbn": "a/b"}));
@@ -47,7 +52,10 @@ async fn a_get_reads_the_path_and_prints_the_message() {
 async fn a_response_body_may_be_any_field() {
     let app = books();
     for (path, want) in [
-        ("books", r#"[{"name":"shelves/1/books/2","title":"T","etag":"v1","pages":"7"},{"title":"U"}]"#),
+        (
+            "books",
+            r#"[{"name":"shelves/1/books/2","title":"T","etag":"v1","pages":"7"},{"title":"U"}]"#,
+        ),
         ("total", "\"2\""),
         ("token", "\"n\\\"t\""),
         ("first", "null"),
@@ -55,10 +63,19 @@ async fn a_response_body_may_be_any_field() {
     ] {
         let got = app.get(&format!("/v1/shelves/1/{path}?page_size=3")).await;
         assert_eq!((got.status.as_u16(), got.text()), (200, want), "{path}");
-        assert_eq!(app.last().messages[0], json!({"parent": "shelves/1", "pageSize": 3}));
+        assert_eq!(
+            app.last().messages[0],
+            json!({"parent": "shelves/1", "pageSize": 3})
+        );
     }
     let app = App::new(|_| Ok(vec![Ok(json!({}))]));
-    for (path, want) in [("books", "[]"), ("total", "\"0\""), ("token", "\"\""), ("counts", "{}"), ("page", "{}")] {
+    for (path, want) in [
+        ("books", "[]"),
+        ("total", "\"0\""),
+        ("token", "\"\""),
+        ("counts", "{}"),
+        ("page", "{}"),
+    ] {
         assert_eq!(app.get(&format!("/v1/shelves/1/{path}")).await.text(), want);
     }
 }
@@ -66,13 +83,23 @@ async fn a_response_body_may_be_any_field() {
 #[tokio::test]
 async fn a_post_creates_with_its_own_status_and_idempotency_key() {
     let app = books();
-    let headers = [("content-type", "application/json"), ("idempotency-key", "k1")];
-    let got = app.request("POST /v1/shelves/1/books?validate_only=true", &headers, r#"{"title":"New"}"#).await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "k1"),
+    ];
+    let got = app
+        .request(
+            "POST /v1/shelves/1/books?validate_only=true",
+            &headers,
+            r#"{"title":"New"}"#,
+        )
+        .await;
     assert_eq!(got.status, 201);
     assert_eq!(got.json(), json!({"title": "New", "etag": "v2"}));
     let want = json!({"parent": "shelves/1", "book": {"title": "New"}, "requestId": "k1", "validateOnly": true});
     assert_eq!(app.last().messages[0], want);
-    app.request("POST /v1/shelves/1/books?request_id=own", &headers, "{}").await;
+    app.request("POST /v1/shelves/1/books?request_id=own", &headers, "{}")
+        .await;
     assert_eq!(app.last().messages[0]["requestId"], "own");
 }
 
@@ -80,21 +107,39 @@ async fn a_post_creates_with_its_own_status_and_idempotency_key() {
 async fn a_patch_gets_its_mask_from_the_body() {
     let app = books();
     for (query, body, want) in [
-        ("", r#"{"title":"N","author":{"givenName":"A","mentor":{"family_name":null}},"tags":[],"labels":{"a":"b"}}"#,
-            json!("title,author.givenName,author.mentor.familyName,tags,labels")),
+        (
+            "",
+            r#"{"title":"N","author":{"givenName":"A","mentor":{"family_name":null}},"tags":[],"labels":{"a":"b"}}"#,
+            json!("title,author.givenName,author.mentor.familyName,tags,labels"),
+        ),
         ("", r#"{"author":{}}"#, json!("author")),
-        ("", r#"{"published":"2020-01-01T00:00:00Z","author":null}"#, json!("published,author")),
-        ("?update_mask=title,author.given_name", r#"{"title":"N"}"#, json!("title,author.givenName")),
+        (
+            "",
+            r#"{"published":"2020-01-01T00:00:00Z","author":null}"#,
+            json!("published,author"),
+        ),
+        (
+            "?update_mask=title,author.given_name",
+            r#"{"title":"N"}"#,
+            json!("title,author.givenName"),
+        ),
         ("", "{}", json!("")),
     ] {
-        let got = app.json(&format!("PATCH /v1/shelves/1/books/2{query}"), body).await;
+        let got = app
+            .json(&format!("PATCH /v1/shelves/1/books/2{query}"), body)
+            .await;
         assert_eq!(got.status, 200, "{}", got.text());
         let message = &app.last().messages[0];
         assert_eq!(message["updateMask"], want, "{body}");
         assert_eq!(message["book"]["name"], "shelves/1/books/2");
     }
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    app.request("PATCH /v1/shelves/1/books/2", &form, "title=A+B&author.given_name=C").await;
+    app.request(
+        "PATCH /v1/shelves/1/books/2",
+        &form,
+        "title=A+B&author.given_name=C",
+    )
+    .await;
     let message = &app.last().messages[0];
     assert_eq!(message["updateMask"], "title,author.givenName");
     assert_eq!(message["book"]["title"], "A B");
@@ -103,33 +148,63 @@ async fn a_patch_gets_its_mask_from_the_body() {
 #[tokio::test]
 async fn a_condition_is_a_field_of_the_request() {
     let app = books();
-    let headers = [("content-type", "application/json"), ("if-match", "W/\"v1\"")];
-    app.request("PATCH /v1/shelves/1/books/2", &headers, r#"{"title":"N"}"#).await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("if-match", "W/\"v1\""),
+    ];
+    app.request("PATCH /v1/shelves/1/books/2", &headers, r#"{"title":"N"}"#)
+        .await;
     assert_eq!(app.last().messages[0]["etag"], "v1");
     assert_eq!(app.last().metadata["if-match"], "W/\"v1\"");
-    app.request("PATCH /v1/shelves/1/books/2?etag=own", &headers, "{}").await;
+    app.request("PATCH /v1/shelves/1/books/2?etag=own", &headers, "{}")
+        .await;
     assert_eq!(app.last().messages[0]["etag"], "own");
 }
 
 #[tokio::test]
 async fn an_unchanged_resource_is_not_sent_again() {
     let app = books();
-    let got = app.request("GET /v1/shelves/1/books/2", &[("if-none-match", "\"v1\"")], "").await;
-    assert_eq!((got.status.as_u16(), got.header("etag"), got.text()), (304, "\"v1\"", ""));
-    let got = app.request("GET /v1/shelves/1/books/2", &[("if-none-match", "\"v0\"")], "").await;
+    let got = app
+        .request(
+            "GET /v1/shelves/1/books/2",
+            &[("if-none-match", "\"v1\"")],
+            "",
+        )
+        .await;
+    assert_eq!(
+        (got.status.as_u16(), got.header("etag"), got.text()),
+        (304, "\"v1\"", "")
+    );
+    let got = app
+        .request(
+            "GET /v1/shelves/1/books/2",
+            &[("if-none-match", "\"v0\"")],
+            "",
+        )
+        .await;
     assert_eq!(got.status, 200);
 }
 
 #[tokio::test]
 async fn no_content_has_no_body() {
-    let got = books().request("DELETE /v1/shelves/1/books/2", &[], "").await;
-    assert_eq!((got.status.as_u16(), got.text(), got.header("content-type")), (204, "", ""));
+    let got = books()
+        .request("DELETE /v1/shelves/1/books/2", &[], "")
+        .await;
+    assert_eq!(
+        (got.status.as_u16(), got.text(), got.header("content-type")),
+        (204, "", "")
+    );
 }
 
 #[tokio::test]
 async fn a_head_has_the_length_of_a_get_but_no_body() {
     let app = books();
-    let length = app.get("/v1/shelves/1/books/2").await.body.len().to_string();
+    let length = app
+        .get("/v1/shelves/1/books/2")
+        .await
+        .body
+        .len()
+        .to_string();
     let got = app.request("HEAD /v1/shelves/1/books/2", &[], "").await;
     assert_eq!((got.status.as_u16(), got.text()), (200, ""));
     assert_eq!(got.header("content-length"), length);
@@ -140,30 +215,61 @@ async fn a_head_has_the_length_of_a_get_but_no_body() {
 #[tokio::test]
 async fn verbs_and_bodies_of_the_whole_request() {
     let app = books();
-    let got = app.json("POST /v1/shelves/1/books/2:move", r#"{"otherShelf":"shelves/9","name":"lost"}"#).await;
+    let got = app
+        .json(
+            "POST /v1/shelves/1/books/2:move",
+            r#"{"otherShelf":"shelves/9","name":"lost"}"#,
+        )
+        .await;
     assert_eq!(got.json(), json!({"name": "shelves/9"}));
     let want = json!({"name": "shelves/1/books/2", "otherShelf": "shelves/9"});
     assert_eq!(app.last().messages[0], want, "the path wins");
-    let got = app.json("POST /v1/shelves/1/books/2:move?other_shelf=x", "{}").await;
-    assert_eq!((got.status.as_u16(), got.reason().as_str()), (400, "UNKNOWN_QUERY_PARAMETER"));
-    let got = app.request("POST /v1/shelves/1/books/2:move", &[], "").await;
+    let got = app
+        .json("POST /v1/shelves/1/books/2:move?other_shelf=x", "{}")
+        .await;
+    assert_eq!(
+        (got.status.as_u16(), got.reason().as_str()),
+        (400, "UNKNOWN_QUERY_PARAMETER")
+    );
+    let got = app
+        .request("POST /v1/shelves/1/books/2:move", &[], "")
+        .await;
     assert_eq!(got.status, 200, "an empty body is an empty message");
 }
 
 #[tokio::test]
 async fn a_body_may_be_a_list_or_a_single_value() {
     let app = books();
-    let got = app.json("PUT /v1/shelves/1/books/2/tags", r#"["a","b"]"#).await;
-    assert_eq!(got.json(), json!({"name": "shelves/1/books/2", "tags": ["a", "b"]}));
-    let got = app.json("PUT /v1/shelves/1/books/2/tags?tags=c", r#"["a"]"#).await;
+    let got = app
+        .json("PUT /v1/shelves/1/books/2/tags", r#"["a","b"]"#)
+        .await;
+    assert_eq!(
+        got.json(),
+        json!({"name": "shelves/1/books/2", "tags": ["a", "b"]})
+    );
+    let got = app
+        .json("PUT /v1/shelves/1/books/2/tags?tags=c", r#"["a"]"#)
+        .await;
     assert_eq!(got.json()["tags"], json!(["a", "c"]));
     for (line, body, want) in [
         ("PUT /v1/echo/list", "[1, 2]", json!({"int32List": [1, 2]})),
         ("PUT /v1/echo/text", "\"x\"", json!({"stringValue": "x"})),
-        ("PUT /v1/echo/value", "{\"a\": [null]}", json!({"value": {"a": [null]}})),
+        (
+            "PUT /v1/echo/value",
+            "{\"a\": [null]}",
+            json!({"value": {"a": [null]}}),
+        ),
         ("PUT /v1/echo/value", "null", json!({"value": null})),
-        ("PUT /v1/echo?int32_value=4", "{\"int32Value\": 3}", json!({"int32Value": 4, "child": {"int32Value": 3}})),
-        ("PUT /v1/echo/path/p", "{\"stringValue\": \"b\"}", json!({"stringValue": "p"})),
+        (
+            "PUT /v1/echo?int32_value=4",
+            "{\"int32Value\": 3}",
+            json!({"int32Value": 4, "child": {"int32Value": 3}}),
+        ),
+        (
+            "PUT /v1/echo/path/p",
+            "{\"stringValue\": \"b\"}",
+            json!({"stringValue": "p"}),
+        ),
     ] {
         let got = app.json(line, body).await;
         assert_eq!(got.json(), want, "{line} {body}");
@@ -173,42 +279,143 @@ async fn a_body_may_be_a_list_or_a_single_value() {
 #[tokio::test]
 async fn a_form_is_read_like_a_query() {
     let app = books();
-    let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
-    let got = app.request("POST /v1/shelves/1/books", &form, "title=A%26B+C&tags=x&tags=y&author.given_name=Z&labels[k.1]=v").await;
+    let form = [(
+        "content-type",
+        "application/x-www-form-urlencoded; charset=utf-8",
+    )];
+    let got = app
+        .request(
+            "POST /v1/shelves/1/books",
+            &form,
+            "title=A%26B+C&tags=x&tags=y&author.given_name=Z&labels[k.1]=v",
+        )
+        .await;
     assert_eq!(got.status, 201, "{}", got.text());
     let want = json!({"title": "A&B C", "tags": ["x", "y"], "author": {"givenName": "Z"}, "labels": {"k.1": "v"}});
     assert_eq!(app.last().messages[0]["book"], want);
-    let got = app.request("POST /v1/shelves/1/books", &form, "nope=1").await;
-    assert_eq!((got.status.as_u16(), got.reason(), got.field()), (400, "UNKNOWN_FIELD".into(), "book.nope".into()));
-    let got = app.request("POST /v1/shelves/1/books/2:move", &form, "other_shelf=s").await;
+    let got = app
+        .request("POST /v1/shelves/1/books", &form, "nope=1")
+        .await;
+    assert_eq!(
+        (got.status.as_u16(), got.reason(), got.field()),
+        (400, "UNKNOWN_FIELD".into(), "book.nope".into())
+    );
+    let got = app
+        .request("POST /v1/shelves/1/books/2:move", &form, "other_shelf=s")
+        .await;
     assert_eq!(got.json(), json!({"name": "s"}));
 }
 
 #[tokio::test]
 async fn requests_that_cannot_be_read_are_refused_with_reasons() {
     let app = books();
-    let long = format!("GET /v1/shelves/1/books?page_token={}", "x".repeat(17 << 10));
+    let long = format!(
+        "GET /v1/shelves/1/books?page_token={}",
+        "x".repeat(17 << 10)
+    );
     let big = format!("\"{}\"", "x".repeat(5 << 20));
     let json = "application/json";
     for (line, kind, body, status, reason, field) in [
         ("POST /v1/echo", json, "{", 400, "MALFORMED_JSON", ""),
-        ("POST /v1/echo", json, "{\"child\": {\"int32List\": [1, \"x\"]}}", 400, "INVALID_VALUE", "child.int32_list[1]"),
-        ("POST /v1/echo", json, "{\"nope\": 1}", 400, "UNKNOWN_FIELD", "nope"),
-        ("POST /v1/echo", json, "{\"boolValue\": true, \"bool_value\": false}", 400, "DUPLICATE_FIELD", "bool_value"),
-        ("POST /v1/echo", "text/plain", "x", 415, "UNSUPPORTED_MEDIA_TYPE", ""),
-        ("POST /v1/echo", json, big.as_str(), 413, "BODY_TOO_LARGE", ""),
-        ("GET /v1/shelves/1/books", json, "{}", 400, "UNEXPECTED_BODY", ""),
-        ("DELETE /v1/shelves/1/books/2", json, "{}", 400, "UNEXPECTED_BODY", ""),
+        (
+            "POST /v1/echo",
+            json,
+            "{\"child\": {\"int32List\": [1, \"x\"]}}",
+            400,
+            "INVALID_VALUE",
+            "child.int32_list[1]",
+        ),
+        (
+            "POST /v1/echo",
+            json,
+            "{\"nope\": 1}",
+            400,
+            "UNKNOWN_FIELD",
+            "nope",
+        ),
+        (
+            "POST /v1/echo",
+            json,
+            "{\"boolValue\": true, \"bool_value\": false}",
+            400,
+            "DUPLICATE_FIELD",
+            "bool_value",
+        ),
+        (
+            "POST /v1/echo",
+            "text/plain",
+            "x",
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+            "",
+        ),
+        (
+            "POST /v1/echo",
+            json,
+            big.as_str(),
+            413,
+            "BODY_TOO_LARGE",
+            "",
+        ),
+        (
+            "GET /v1/shelves/1/books",
+            json,
+            "{}",
+            400,
+            "UNEXPECTED_BODY",
+            "",
+        ),
+        (
+            "DELETE /v1/shelves/1/books/2",
+            json,
+            "{}",
+            400,
+            "UNEXPECTED_BODY",
+            "",
+        ),
         (long.as_str(), json, "", 414, "QUERY_TOO_LONG", ""),
-        ("GET /v1/shelves/1/books?nope=1", json, "", 400, "UNKNOWN_QUERY_PARAMETER", "nope"),
-        ("GET /v1/shelves/1/books?page_size=x", json, "", 400, "INVALID_VALUE", "page_size"),
-        ("GET /v1/shelves/1/books?page_size=1&pageSize=1", json, "", 400, "DUPLICATE_FIELD", "page_size"),
+        (
+            "GET /v1/shelves/1/books?nope=1",
+            json,
+            "",
+            400,
+            "UNKNOWN_QUERY_PARAMETER",
+            "nope",
+        ),
+        (
+            "GET /v1/shelves/1/books?page_size=x",
+            json,
+            "",
+            400,
+            "INVALID_VALUE",
+            "page_size",
+        ),
+        (
+            "GET /v1/shelves/1/books?page_size=1&pageSize=1",
+            json,
+            "",
+            400,
+            "DUPLICATE_FIELD",
+            "page_size",
+        ),
         ("GET /v1/books/%ff", json, "", 400, "INVALID_VALUE", "isbn"),
-        ("GET /v1/echo/x/y/RED", json, "", 400, "INVALID_VALUE", "int32_value"),
+        (
+            "GET /v1/echo/x/y/RED",
+            json,
+            "",
+            400,
+            "INVALID_VALUE",
+            "int32_value",
+        ),
     ] {
         let got = app.request(line, &[("content-type", kind)], body).await;
         assert_eq!(got.status.as_u16(), status, "{line}");
-        assert_eq!((got.reason().as_str(), got.field().as_str()), (reason, field), "{line}: {}", got.text());
+        assert_eq!(
+            (got.reason().as_str(), got.field().as_str()),
+            (reason, field),
+            "{line}: {}",
+            got.text()
+        );
         assert_eq!(got.json()["code"], 3);
         assert_eq!(got.detail("ErrorInfo")["domain"], "transcoder");
     }
@@ -221,13 +428,25 @@ async fn requests_that_cannot_be_read_are_refused_with_reasons() {
 async fn paths_without_a_rule_are_not_found_and_other_methods_not_allowed() {
     let app = books();
     let got = app.get("/v1/nothing/here/at/all").await;
-    assert_eq!((got.status.as_u16(), got.reason().as_str()), (404, "ROUTE_NOT_FOUND"));
+    assert_eq!(
+        (got.status.as_u16(), got.reason().as_str()),
+        (404, "ROUTE_NOT_FOUND")
+    );
     assert_eq!(got.json()["code"], 5);
     let got = app.request("PUT /v1/shelves/1/books", &[], "").await;
-    assert_eq!((got.status.as_u16(), got.header("allow")), (405, "GET, HEAD, POST"));
+    assert_eq!(
+        (got.status.as_u16(), got.header("allow")),
+        (405, "GET, HEAD, POST")
+    );
     let got = app.request("OPTIONS /v1/shelves/1/books", &[], "").await;
-    assert_eq!((got.status.as_u16(), got.header("allow"), got.text()), (204, "GET, HEAD, POST, OPTIONS", ""));
-    assert_eq!(app.request("OPTIONS /v1/nothing", &[], "").await.status, 404);
+    assert_eq!(
+        (got.status.as_u16(), got.header("allow"), got.text()),
+        (204, "GET, HEAD, POST, OPTIONS", "")
+    );
+    assert_eq!(
+        app.request("OPTIONS /v1/nothing", &[], "").await.status,
+        404
+    );
 }
 
 #[tokio::test]
@@ -236,7 +455,10 @@ async fn custom_methods_and_paths_of_several_segments() {
     for (line, want) in [
         ("GET /v1/files/a/b%2Fc%20d", json!({"path": "a/b%2Fc d"})),
         ("REPORT /v1/files/x", json!({"path": "x"})),
-        ("GET /v1/drive/c%2F/a/b/raw", json!({"drive": "c/", "path": "a/b"})),
+        (
+            "GET /v1/drive/c%2F/a/b/raw",
+            json!({"drive": "c/", "path": "a/b"}),
+        ),
         ("BREW /v1/anything/x%2Fy", json!({"path": "x/y"})),
         ("GET /v1/files", json!({})),
         ("GET /v1/files/a:b", json!({"path": "a:b"})),
@@ -249,12 +471,29 @@ async fn custom_methods_and_paths_of_several_segments() {
 #[tokio::test]
 async fn headers_become_metadata_and_metadata_headers() {
     let app = books();
-    let metadata = [("set-cookie", "a=1"), ("location", "/x"), ("x-http-status", "202"), ("cache-control", "no-store")];
+    let metadata = [
+        ("set-cookie", "a=1"),
+        ("location", "/x"),
+        ("x-http-status", "202"),
+        ("cache-control", "no-store"),
+    ];
     for (name, value) in metadata {
-        app.server.reply_metadata.lock().unwrap().append(name, value.parse().unwrap());
+        app.server
+            .reply_metadata
+            .lock()
+            .unwrap()
+            .append(name, value.parse().unwrap());
     }
-    let headers = [("authorization", "Bearer t"), ("x-a", "1"), ("cookie", "c"), ("traceparent", "00-1-2-3"), ("accept", "*/*")];
-    let mut request = http::Request::builder().uri("/v1/shelves/1/books/2").extension(7_u32);
+    let headers = [
+        ("authorization", "Bearer t"),
+        ("x-a", "1"),
+        ("cookie", "c"),
+        ("traceparent", "00-1-2-3"),
+        ("accept", "*/*"),
+    ];
+    let mut request = http::Request::builder()
+        .uri("/v1/shelves/1/books/2")
+        .extension(7_u32);
     for (name, value) in headers {
         request = request.header(name, value);
     }
@@ -262,11 +501,26 @@ async fn headers_become_metadata_and_metadata_headers() {
     assert_eq!(got.status, 202);
     let mut names: Vec<&str> = got.headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["cache-control", "content-type", "etag", "location", "set-cookie"]);
+    assert_eq!(
+        names,
+        [
+            "cache-control",
+            "content-type",
+            "etag",
+            "location",
+            "set-cookie"
+        ]
+    );
     let call = app.last();
     assert_eq!(call.extension, Some(7));
     assert_eq!(call.metadata["authorization"], "Bearer t");
-    assert_eq!((call.metadata.contains_key("cookie"), call.metadata.contains_key("accept")), (false, false));
+    assert_eq!(
+        (
+            call.metadata.contains_key("cookie"),
+            call.metadata.contains_key("accept")
+        ),
+        (false, false)
+    );
 }
 
 #[tokio::test]
@@ -275,17 +529,42 @@ async fn errors_of_the_service_keep_their_code_message_details_and_metadata() {
         let how = call.messages[0]["how"].as_str().unwrap().to_owned();
         let mut details = ErrorDetails::with_resource_info("book", "b/1", "", "gone");
         details.set_retry_info(Some(std::time::Duration::from_millis(1500)));
-        let mut status = Status::with_error_details(Code::from(how.parse::<i32>().unwrap()), "na\u{ef}ve \"x\"", details);
-        status.metadata_mut().insert("retry-after", "2".parse().unwrap());
+        let mut status = Status::with_error_details(
+            Code::from(how.parse::<i32>().unwrap()),
+            "na\u{ef}ve \"x\"",
+            details,
+        );
+        status
+            .metadata_mut()
+            .insert("retry-after", "2".parse().unwrap());
         Err(status)
     });
-    for (code, http) in [(1, 499), (2, 500), (3, 400), (4, 504), (5, 404), (6, 409), (7, 403), (8, 429), (9, 400),
-        (10, 409), (11, 400), (12, 501), (13, 500), (14, 503), (15, 500), (16, 401)] {
+    for (code, http) in [
+        (1, 499),
+        (2, 500),
+        (3, 400),
+        (4, 504),
+        (5, 404),
+        (6, 409),
+        (7, 403),
+        (8, 429),
+        (9, 400),
+        (10, 409),
+        (11, 400),
+        (12, 501),
+        (13, 500),
+        (14, 503),
+        (15, 500),
+        (16, 401),
+    ] {
         for rule in ["fail", "later"] {
             let got = app.get(&format!("/v1/{rule}/{code}")).await;
             assert_eq!(got.status.as_u16(), http, "{code}");
             let json = got.json();
-            assert_eq!((&json["code"], &json["message"]), (&json!(code), &json!("na\u{ef}ve \"x\"")));
+            assert_eq!(
+                (&json["code"], &json["message"]),
+                (&json!(code), &json!("na\u{ef}ve \"x\""))
+            );
             assert_eq!(got.detail("ResourceInfo")["description"], "gone");
             assert_eq!(got.detail("RetryInfo")["retryDelay"], "1.500s");
             assert_eq!(got.header("retry-after"), "2");
@@ -297,15 +576,28 @@ async fn errors_of_the_service_keep_their_code_message_details_and_metadata() {
 async fn plain_text_and_raw_bodies() {
     let app = books();
     let got = app.get("/v1/motto").await;
-    assert_eq!((got.text(), got.header("content-type")), ("read \"more\"", "text/plain; charset=utf-8"));
+    assert_eq!(
+        (got.text(), got.header("content-type")),
+        ("read \"more\"", "text/plain; charset=utf-8")
+    );
     let png = [("content-type", "image/png")];
-    let got = app.request("PUT /v1/shelves/1/books/2/cover?note=n", &png, "PNG!").await;
+    let got = app
+        .request("PUT /v1/shelves/1/books/2/cover?note=n", &png, "PNG!")
+        .await;
     let want = json!({"name": "shelves/1/books/2", "cover": {"contentType": "image/png", "data": "UE5HIQ=="}, "note": "n"});
     assert_eq!(got.json(), want);
-    let app = App::new(|_| Ok(vec![Ok(json!({"contentType": "image/gif", "data": "R0lG"})), Ok(json!({"data": "IQ=="}))]));
+    let app = App::new(|_| {
+        Ok(vec![
+            Ok(json!({"contentType": "image/gif", "data": "R0lG"})),
+            Ok(json!({"data": "IQ=="})),
+        ])
+    });
     for (path, want) in [("cover", "GIF"), ("cover:stream", "GIF!")] {
         let got = app.get(&format!("/v1/shelves/1/books/2/{path}")).await;
-        assert_eq!((got.text(), got.header("content-type")), (want, "image/gif"));
+        assert_eq!(
+            (got.text(), got.header("content-type")),
+            (want, "image/gif")
+        );
     }
 }
 
@@ -313,45 +605,99 @@ async fn plain_text_and_raw_bodies() {
 async fn streams_are_lines_events_or_an_array() {
     let app = App::new(|_| Ok(vec![Ok(json!({"title": "A"})), Ok(json!({"title": "B"}))]));
     for (accept, kind, want) in [
-        ("*/*", "application/x-ndjson", "{\"title\":\"A\"}\n{\"title\":\"B\"}\n"),
-        ("text/event-stream", "text/event-stream", "data: {\"title\":\"A\"}\n\ndata: {\"title\":\"B\"}\n\n"),
-        ("application/json", "application/json", "[{\"title\":\"A\"},{\"title\":\"B\"}]"),
-        ("text/html, application/json;q=0, text/event-stream; q=0.5", "text/event-stream",
-            "data: {\"title\":\"A\"}\n\ndata: {\"title\":\"B\"}\n\n"),
+        (
+            "*/*",
+            "application/x-ndjson",
+            "{\"title\":\"A\"}\n{\"title\":\"B\"}\n",
+        ),
+        (
+            "text/event-stream",
+            "text/event-stream",
+            "data: {\"title\":\"A\"}\n\ndata: {\"title\":\"B\"}\n\n",
+        ),
+        (
+            "application/json",
+            "application/json",
+            "[{\"title\":\"A\"},{\"title\":\"B\"}]",
+        ),
+        (
+            "text/html, application/json;q=0, text/event-stream; q=0.5",
+            "text/event-stream",
+            "data: {\"title\":\"A\"}\n\ndata: {\"title\":\"B\"}\n\n",
+        ),
     ] {
-        let got = app.request("GET /v1/shelves/1:watch", &[("accept", accept)], "").await;
-        assert_eq!((got.status.as_u16(), got.header("content-type"), got.text()), (200, kind, want));
+        let got = app
+            .request("GET /v1/shelves/1:watch", &[("accept", accept)], "")
+            .await;
+        assert_eq!(
+            (got.status.as_u16(), got.header("content-type"), got.text()),
+            (200, kind, want)
+        );
     }
-    assert_eq!(app.get("/v1/shelves/1:titles").await.text(), "\"A\"\n\"B\"\n");
+    assert_eq!(
+        app.get("/v1/shelves/1:titles").await.text(),
+        "\"A\"\n\"B\"\n"
+    );
     let app = App::new(|_| Ok(vec![]));
-    let got = app.request("GET /v1/shelves/1:watch", &[("accept", "application/json")], "").await;
+    let got = app
+        .request(
+            "GET /v1/shelves/1:watch",
+            &[("accept", "application/json")],
+            "",
+        )
+        .await;
     assert_eq!(got.text(), "[]");
 }
 
 #[tokio::test]
 async fn an_error_in_a_stream_is_its_last_frame() {
-    let app = App::new(|_| Ok(vec![Ok(json!({"title": "A"})), Err(Status::not_found("no"))]));
+    let app = App::new(|_| {
+        Ok(vec![
+            Ok(json!({"title": "A"})),
+            Err(Status::not_found("no")),
+        ])
+    });
     let error = r#"{"error":{"code":5,"message":"no","details":[]}}"#;
     for (accept, want) in [
         ("*/*", format!("{{\"title\":\"A\"}}\n{error}\n")),
-        ("text/event-stream", format!("data: {{\"title\":\"A\"}}\n\nevent: error\ndata: {error}\n\n")),
+        (
+            "text/event-stream",
+            format!("data: {{\"title\":\"A\"}}\n\nevent: error\ndata: {error}\n\n"),
+        ),
         ("application/json", format!("[{{\"title\":\"A\"}},{error}]")),
     ] {
-        let got = app.request("GET /v1/shelves/1:watch", &[("accept", accept)], "").await;
+        let got = app
+            .request("GET /v1/shelves/1:watch", &[("accept", accept)], "")
+            .await;
         assert_eq!((got.status.as_u16(), got.text()), (200, want.as_str()));
     }
-    let app = App::new(|_| Ok(vec![Ok(json!({"data": "QQ=="})), Err(Status::not_found("no"))]));
+    let app = App::new(|_| {
+        Ok(vec![
+            Ok(json!({"data": "QQ=="})),
+            Err(Status::not_found("no")),
+        ])
+    });
     assert!(app.get("/v1/shelves/1/books/2/cover:stream").await.broken);
     let app = App::new(|_| Ok(vec![Err(Status::not_found("no"))]));
-    assert_eq!(app.get("/v1/shelves/1:watch").await.status, 404, "an error that comes first is an answer");
+    assert_eq!(
+        app.get("/v1/shelves/1:watch").await.status,
+        404,
+        "an error that comes first is an answer"
+    );
 }
 
 #[tokio::test]
 async fn client_streams_are_lines_or_an_array() {
     let app = books();
-    for body in ["{\"title\":\"A\"}\n{\"title\":\"B\"}\n", "[{\"title\":\"A\"},{\"title\":\"B\"}]"] {
+    for body in [
+        "{\"title\":\"A\"}\n{\"title\":\"B\"}\n",
+        "[{\"title\":\"A\"},{\"title\":\"B\"}]",
+    ] {
         let got = app.json("POST /v1/books:import", body).await;
-        assert_eq!(got.json(), json!({"books": [{"title": "A"}, {"title": "B"}]}));
+        assert_eq!(
+            got.json(),
+            json!({"books": [{"title": "A"}, {"title": "B"}]})
+        );
     }
     let got = app.json("POST /v1/books:import", "[{}, {\"x\": 1}]").await;
     assert_eq!(got.field(), "[1].x");

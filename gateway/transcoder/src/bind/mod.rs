@@ -96,7 +96,10 @@ fn put_value(
     };
     let plan = decoder.plans.message(id);
     if !has_text(decoder.plans, field) {
-        return Err(Fault::invalid(format!("{} cannot be given as text", plan.name)));
+        return Err(Fault::invalid(format!(
+            "{} cannot be given as text",
+            plan.name
+        )));
     }
     wire::put_nested(out, field.number, |out| match plan.known {
         Some(Known::Wrapper) => put_wrapped(decoder, plan, text, out),

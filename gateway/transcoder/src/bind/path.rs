@@ -28,9 +28,13 @@ pub(crate) fn bind(
 
 fn not_utf8(decoder: &Decoder<'_>, variable: &PathVariable) -> Box<Fault> {
     let fault = Fault::invalid("the path is not UTF-8");
-    variable.field.iter().rev().fold(fault, |fault, (id, index)| {
-        fault.in_field(&decoder.plans.message(*id).fields[*index].name)
-    })
+    variable
+        .field
+        .iter()
+        .rev()
+        .fold(fault, |fault, (id, index)| {
+            fault.in_field(&decoder.plans.message(*id).fields[*index].name)
+        })
 }
 
 /// A value of several segments keeps its encoded slashes, for they are not

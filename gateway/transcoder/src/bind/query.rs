@@ -23,7 +23,13 @@ pub(crate) struct Pairs<'d> {
 
 impl<'d> Pairs<'d> {
     pub(crate) fn new(decoder: Decoder<'d>, root: MessageId, unknown: Reason) -> Self {
-        Self { decoder, root, unknown, seen: HashSet::new(), oneofs: HashMap::new() }
+        Self {
+            decoder,
+            root,
+            unknown,
+            seen: HashSet::new(),
+            oneofs: HashMap::new(),
+        }
     }
 
     /// Appends all pairs of a text and tells each field to `each`.
@@ -102,7 +108,10 @@ fn unescape(text: &str) -> Option<Cow<'_, str>> {
         return percent_decode_str(text).decode_utf8().ok();
     }
     let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().ok().map(|text| Cow::Owned(text.into_owned()))
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .ok()
+        .map(|text| Cow::Owned(text.into_owned()))
 }
 
 #[cfg(test)]

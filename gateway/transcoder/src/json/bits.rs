@@ -12,7 +12,11 @@ impl Bits {
     #[inline]
     pub(crate) fn insert(&mut self, number: usize) -> bool {
         let mask = 1 << (number % 64);
-        let word = if number < 64 { &mut self.low } else { self.word(number / 64 - 1) };
+        let word = if number < 64 {
+            &mut self.low
+        } else {
+            self.word(number / 64 - 1)
+        };
         let fresh = *word & mask == 0;
         *word |= mask;
         fresh

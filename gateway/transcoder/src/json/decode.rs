@@ -109,7 +109,8 @@ impl Decoder<'_> {
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
         let start = reader.start()?;
-        if start == Start::Null && !(field.shape == Shape::Singular && self.takes_null(field.kind)) {
+        if start == Start::Null && !(field.shape == Shape::Singular && self.takes_null(field.kind))
+        {
             return reader.word("null");
         }
         if let Some(oneof) = field.oneof
@@ -124,9 +125,9 @@ impl Decoder<'_> {
                     Ok(())
                 })
             }),
-            (Shape::List { packed: false }, kind) => {
-                self.elements(reader, |reader, start| self.element(reader, start, kind, field.number, out))
-            }
+            (Shape::List { packed: false }, kind) => self.elements(reader, |reader, start| {
+                self.element(reader, start, kind, field.number, out)
+            }),
             (Shape::Map, Kind::Message(entry)) => {
                 self.map(reader, self.plans.message(entry), field.number, out)
             }
@@ -239,5 +240,9 @@ pub(super) fn expect(reader: &mut Reader<'_>, want: Start) -> Outcome<()> {
     if found == want {
         return Ok(());
     }
-    Err(Fault::invalid(format!("{} was expected, not {}", want.name(), found.name())))
+    Err(Fault::invalid(format!(
+        "{} was expected, not {}",
+        want.name(),
+        found.name()
+    )))
 }

@@ -143,10 +143,13 @@ impl Decoder<'_> {
         while let Some(key) = reader.key(&mut first)? {
             match &*key {
                 "@type" => reader.skip()?,
-                "value" if seen => return Err(duplicate("the field is given twice").in_field("value")),
+                "value" if seen => {
+                    return Err(duplicate("the field is given twice").in_field("value"));
+                }
                 "value" => {
                     seen = true;
-                    self.known(reader, known, plan, out).map_err(|fault| fault.in_field("value"))?;
+                    self.known(reader, known, plan, out)
+                        .map_err(|fault| fault.in_field("value"))?;
                 }
                 _ if self.style.ignore_unknown => reader.skip()?,
                 _ => {
@@ -191,8 +194,9 @@ pub(crate) fn known_text(
         Known::FieldMask => return mask(text, snake, out),
         Known::Timestamp => parse_timestamp(text)
             .ok_or_else(|| Fault::invalid(format!("{text:?} is not an RFC 3339 timestamp")))?,
-        _ => parse_duration(text)
-            .ok_or_else(|| Fault::invalid(format!("{text:?} is not a duration such as \"1.5s\"")))?,
+        _ => parse_duration(text).ok_or_else(|| {
+            Fault::invalid(format!("{text:?} is not a duration such as \"1.5s\""))
+        })?,
     };
     if explicit || seconds != 0 {
         put_tag(out, 1, wire::VARINT);
@@ -212,7 +216,11 @@ fn mask(text: &str, snake: bool, out: &mut Vec<u8>) -> Outcome<()> {
     for path in text.split(',') {
         match parse_mask_path(path, snake) {
             Some(path) => put_bytes(out, 1, path.as_bytes()),
-            None => return Err(Fault::invalid(format!("{path:?} is not a path of a field mask"))),
+            None => {
+                return Err(Fault::invalid(format!(
+                    "{path:?} is not a path of a field mask"
+                )));
+            }
         }
     }
     Ok(())

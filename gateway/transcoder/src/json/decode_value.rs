@@ -88,7 +88,11 @@ impl Decoder<'_> {
             (kind, Start::Number) if is_numeric(kind) => number(reader.number()?, kind),
             (kind, Start::String) if is_numeric(kind) => number(&reader.string()?, kind),
             (kind, start) => {
-                let message = format!("{} was expected, not {}", self.kind_name(kind), start.name());
+                let message = format!(
+                    "{} was expected, not {}",
+                    self.kind_name(kind),
+                    start.name()
+                );
                 Err(Fault::invalid(message))
             }
         }
@@ -98,7 +102,10 @@ impl Decoder<'_> {
         let plan = self.plans.enumeration(id);
         match plan.number(name, self.style.case_insensitive_enums) {
             Some(number) => Ok(Scalar::Varint(i64::from(number) as u64)),
-            None => Err(Fault::invalid(format!("{name:?} is not a value of {}", plan.name))),
+            None => Err(Fault::invalid(format!(
+                "{name:?} is not a value of {}",
+                plan.name
+            ))),
         }
     }
 
@@ -113,7 +120,10 @@ impl Decoder<'_> {
                 _ => self.enum_name(&text, id),
             },
             kind if is_numeric(kind) => number(&text, kind),
-            kind => Err(Fault::invalid(format!("{} is not a single value", self.kind_name(kind)))),
+            kind => Err(Fault::invalid(format!(
+                "{} is not a single value",
+                self.kind_name(kind)
+            ))),
         }
     }
 
@@ -141,7 +151,9 @@ pub(super) fn boolean(text: &str) -> Outcome<Scalar<'static>> {
     match text {
         "true" => Ok(Scalar::Varint(1)),
         "false" => Ok(Scalar::Varint(0)),
-        _ => Err(Fault::invalid(format!("true or false was expected, not {text:?}"))),
+        _ => Err(Fault::invalid(format!(
+            "true or false was expected, not {text:?}"
+        ))),
     }
 }
 
@@ -168,7 +180,11 @@ pub(super) fn number(text: &str, kind: Kind) -> Outcome<Scalar<'static>> {
 
 /// Reads base64 of either alphabet, padded or not.
 fn base64(text: &str) -> Outcome<Scalar<'static>> {
-    let engine = if text.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
+    let engine = if text.contains(['-', '_']) {
+        &URL_SAFE
+    } else {
+        &STANDARD
+    };
     match engine.decode(text) {
         Ok(bytes) => Ok(Scalar::Bytes(bytes)),
         Err(_) => Err(Fault::invalid("base64 was expected")),

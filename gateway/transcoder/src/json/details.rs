@@ -13,7 +13,9 @@ use crate::style::Style;
 
 /// `google.rpc`'s own types, for programs whose descriptors lack them.
 static STANDARD_TYPES: LazyLock<Option<Plans>> = LazyLock::new(|| {
-    DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).ok().map(Plans::compile)
+    DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .ok()
+        .map(Plans::compile)
 });
 
 /// The details of a status as a JSON array.
@@ -33,7 +35,10 @@ fn one(detail: &Any, plans: Option<&Plans>, out: &mut Vec<u8>) {
     let style = Style::default();
     for plans in [plans, STANDARD_TYPES.as_ref()].into_iter().flatten() {
         let mut encoder = Encoder::new(plans, &style, Vec::new());
-        if encoder.any_parts(&detail.type_url, &detail.value, 0).is_ok() {
+        if encoder
+            .any_parts(&detail.type_url, &detail.value, 0)
+            .is_ok()
+        {
             out.extend_from_slice(&encoder.into_output());
             return;
         }

@@ -86,7 +86,11 @@ impl<'p> Encoder<'p> {
     #[cold]
     fn ordered(&self, id: MessageId, bytes: &[u8]) -> Printed<Vec<u8>> {
         let name = &self.plans.message(id).name;
-        let descriptor = self.plans.pool().get_message_by_name(name).ok_or(Stop::Malformed)?;
+        let descriptor = self
+            .plans
+            .pool()
+            .get_message_by_name(name)
+            .ok_or(Stop::Malformed)?;
         let message = DynamicMessage::decode(descriptor, bytes).map_err(|_| Stop::Malformed)?;
         Ok(message.encode_to_vec())
     }
@@ -132,7 +136,10 @@ impl<'p> Encoder<'p> {
             }
             next = index + 1;
             let field = &plan.fields[index];
-            if field.oneof.is_some_and(|oneof| !oneofs.insert(usize::from(oneof))) {
+            if field
+                .oneof
+                .is_some_and(|oneof| !oneofs.insert(usize::from(oneof)))
+            {
                 return Err(Stop::Disorder);
             }
             self.member(field, &mut wire, wire_type, &mut first, depth)?;
@@ -148,7 +155,8 @@ impl<'p> Encoder<'p> {
         if !std::mem::replace(first, false) {
             self.out.push(b',');
         }
-        self.out.extend_from_slice(field.key(self.style.proto_field_names));
+        self.out
+            .extend_from_slice(field.key(self.style.proto_field_names));
     }
 
     /// Prints a field whose first tag has been read.
@@ -183,17 +191,29 @@ impl<'p> Encoder<'p> {
         depth: usize,
     ) -> Printed {
         match (field.shape, field.kind) {
-            (Shape::Singular, kind) if wire_type == kind.wire_type() => self.value(kind, wire, depth),
+            (Shape::Singular, kind) if wire_type == kind.wire_type() => {
+                self.value(kind, wire, depth)
+            }
             (Shape::Singular, _) => Err(Stop::Malformed),
             (Shape::List { .. }, _) => self.list(field, wire, wire_type, depth),
-            (Shape::Map, Kind::Message(entry)) => {
-                self.map(field.number, self.plans.message(entry), wire, wire_type, depth)
-            }
+            (Shape::Map, Kind::Message(entry)) => self.map(
+                field.number,
+                self.plans.message(entry),
+                wire,
+                wire_type,
+                depth,
+            ),
             (Shape::Map, _) => Err(Stop::Malformed),
         }
     }
 
-    fn list(&mut self, field: &Field, wire: &mut Wire<'_>, first_type: u8, depth: usize) -> Printed {
+    fn list(
+        &mut self,
+        field: &Field,
+        wire: &mut Wire<'_>,
+        first_type: u8,
+        depth: usize,
+    ) -> Printed {
         self.out.push(b'[');
         let start = self.out.len();
         let mut wire_type = first_type;

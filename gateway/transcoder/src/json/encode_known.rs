@@ -187,7 +187,10 @@ impl Encoder<'_> {
     /// Prints an `Any` of a type that is known here.
     pub(crate) fn any_parts(&mut self, url: &str, value: &[u8], depth: usize) -> Printed {
         let name = url.rsplit_once('/').map_or("", |(_, name)| name);
-        let id = self.plans.by_name(name).ok_or(Stop::Unprintable("an Any of an unknown type"))?;
+        let id = self
+            .plans
+            .by_name(name)
+            .ok_or(Stop::Unprintable("an Any of an unknown type"))?;
         let plan = self.plans.message(id);
         self.out.extend_from_slice(b"{\"@type\":");
         string(url, &mut self.out);

@@ -59,7 +59,8 @@ impl Encoder<'_> {
     }
 
     fn integer(&mut self, value: impl itoa::Integer) {
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.out
+            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     fn long(&mut self, value: impl itoa::Integer) {
@@ -72,7 +73,8 @@ impl Encoder<'_> {
     }
 
     pub(super) fn boolean(&mut self, value: bool) {
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+        self.out
+            .extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     fn enumeration(&mut self, id: usize, number: i32) {
@@ -146,7 +148,7 @@ impl Encoder<'_> {
             if wire_type != wire::LEN {
                 return Err(Stop::Malformed);
             }
-            let (key, value) = entry_parts(wire.bytes()?)?;
+            let [key, value] = entry_parts(wire.bytes()?)?;
             if !keys.insert(key.unwrap_or_default()) {
                 return Err(Stop::Disorder);
             }
@@ -200,12 +202,14 @@ impl Encoder<'_> {
 }
 
 /// The key and the value of an entry, each with its tag.
-fn entry_parts(bytes: &[u8]) -> Printed<(Option<&[u8]>, Option<&[u8]>)> {
+fn entry_parts(bytes: &[u8]) -> Printed<[Option<&[u8]>; 2]> {
     let (mut key, mut value) = (None, None);
     let mut rest = bytes;
     while !rest.is_empty() {
         let mut wire = Wire::new(rest);
-        let Some((number, wire_type)) = wire.tag()? else { break };
+        let Some((number, wire_type)) = wire.tag()? else {
+            break;
+        };
         wire.skip(number, wire_type)?;
         let (field, after) = rest.split_at(rest.len() - wire.remaining());
         rest = after;
@@ -218,7 +222,7 @@ fn entry_parts(bytes: &[u8]) -> Printed<(Option<&[u8]>, Option<&[u8]>)> {
             return Err(Stop::Disorder);
         }
     }
-    Ok((key, value))
+    Ok([key, value])
 }
 
 pub(super) fn text(bytes: &[u8]) -> Printed<&str> {

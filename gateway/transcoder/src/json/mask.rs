@@ -6,7 +6,12 @@ use crate::plan::{MessageId, Plans};
 
 /// The paths of all leaves, with the names of the .proto file. Lists, maps
 /// and the types with a JSON of their own are leaves, and so is null.
-pub(crate) fn paths(plans: &Plans, id: MessageId, json: &[u8], depth: usize) -> Outcome<Vec<String>> {
+pub(crate) fn paths(
+    plans: &Plans,
+    id: MessageId,
+    json: &[u8],
+    depth: usize,
+) -> Outcome<Vec<String>> {
     let mut reader = Reader::new(json, depth)?;
     let mut paths = Vec::new();
     if reader.start()? == Start::Object {
@@ -32,7 +37,9 @@ fn object(
         };
         let field = &plan.fields[index];
         let path = format!("{prefix}{}", field.name);
-        let below = field.singular_message().filter(|id| plans.message(*id).known.is_none());
+        let below = field
+            .singular_message()
+            .filter(|id| plans.message(*id).known.is_none());
         match below {
             Some(below) if reader.start()? == Start::Object => {
                 let before = paths.len();

@@ -12,3 +12,8 @@ pub(crate) mod mask;
 pub(crate) mod number;
 pub(crate) mod reader;
 pub(crate) mod time;
+
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
+mod reader_tests;

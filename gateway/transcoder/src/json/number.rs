@@ -73,7 +73,8 @@ fn exact(text: &str) -> Option<i128> {
 /// The integer as a `T`, or a fault that names the type.
 pub(crate) fn ranged<T: TryFrom<i128>>(text: &str, name: &'static str) -> Outcome<T> {
     match integer(text) {
-        Some(value) => T::try_from(value).map_err(|_| Fault::invalid(format!("{text} is out of the range of {name}"))),
+        Some(value) => T::try_from(value)
+            .map_err(|_| Fault::invalid(format!("{text} is out of the range of {name}"))),
         None if is_number(text) => Err(Fault::invalid(format!("{text} is not an integer"))),
         None => Err(Fault::invalid(format!("{text:?} is not a number"))),
     }
@@ -90,16 +91,24 @@ pub(crate) fn double(text: &str) -> Outcome<f64> {
     }
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(Fault::invalid(format!("{text} is out of the range of double"))),
+        _ => Err(Fault::invalid(format!(
+            "{text} is out of the range of double"
+        ))),
     }
 }
 
 /// A `float`, likewise.
 pub(crate) fn float(text: &str) -> Outcome<f32> {
     let wide = double(text)?;
-    let narrow = if wide.is_finite() { text.parse().unwrap_or(f32::INFINITY) } else { wide as f32 };
+    let narrow = if wide.is_finite() {
+        text.parse().unwrap_or(f32::INFINITY)
+    } else {
+        wide as f32
+    };
     if wide.is_finite() && narrow.is_infinite() {
-        return Err(Fault::invalid(format!("{text} is out of the range of float")));
+        return Err(Fault::invalid(format!(
+            "{text} is out of the range of float"
+        )));
     }
     Ok(narrow)
 }

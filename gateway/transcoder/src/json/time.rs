@@ -41,7 +41,11 @@ pub(crate) fn print_timestamp(seconds: i64, nanos: i32, out: &mut String) -> Opt
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let time = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}").ok()?;
+    write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+    )
+    .ok()?;
     print_nanos(nanos.unsigned_abs(), out)?;
     out.push('Z');
     Some(())
@@ -68,7 +72,11 @@ pub(crate) fn parse_duration(text: &str) -> Option<(i64, i32)> {
     if seconds > DURATION || (seconds == DURATION && nanos > 0) {
         return None;
     }
-    Some(if negative { (-seconds, -nanos) } else { (seconds, nanos) })
+    Some(if negative {
+        (-seconds, -nanos)
+    } else {
+        (seconds, nanos)
+    })
 }
 
 /// Writes `1.500s`; `None` out of range or of mixed signs.
@@ -101,13 +109,17 @@ fn digits(bytes: &[u8]) -> Option<i64> {
         return None;
     }
     bytes.iter().try_fold(0, |value, byte| {
-        byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
+        byte.is_ascii_digit()
+            .then(|| value * 10 + i64::from(byte - b'0'))
     })
 }
 
 /// One to nine digits as nanoseconds, and what follows them.
 fn fraction(bytes: &[u8]) -> Option<(i32, &[u8])> {
-    let end = bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(bytes.len());
     if end == 0 || end > 9 {
         return None;
     }
@@ -160,7 +172,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -217,12 +233,42 @@ mod tests {
     fn timestamps_read_and_print() {
         for (text, seconds, nanos, printed) in [
             ("1970-01-01T00:00:00Z", 0, 0, "1970-01-01T00:00:00Z"),
-            ("1972-01-01T10:00:20.021Z", 63_108_020, 21_000_000, "1972-01-01T10:00:20.021Z"),
-            ("1969-12-31T23:59:59.9Z", -1, 900_000_000, "1969-12-31T23:59:59.900Z"),
-            ("2024-02-29T12:00:00+01:30", 1_709_202_600, 0, "2024-02-29T10:30:00Z"),
-            ("0001-01-01T00:00:00Z", -62_135_596_800, 0, "0001-01-01T00:00:00Z"),
-            ("9999-12-31T23:59:59.999999999Z", 253_402_300_799, 999_999_999, "9999-12-31T23:59:59.999999999Z"),
-            ("2000-01-01T00:00:00.000001Z", 946_684_800, 1000, "2000-01-01T00:00:00.000001Z"),
+            (
+                "1972-01-01T10:00:20.021Z",
+                63_108_020,
+                21_000_000,
+                "1972-01-01T10:00:20.021Z",
+            ),
+            (
+                "1969-12-31T23:59:59.9Z",
+                -1,
+                900_000_000,
+                "1969-12-31T23:59:59.900Z",
+            ),
+            (
+                "2024-02-29T12:00:00+01:30",
+                1_709_202_600,
+                0,
+                "2024-02-29T10:30:00Z",
+            ),
+            (
+                "0001-01-01T00:00:00Z",
+                -62_135_596_800,
+                0,
+                "0001-01-01T00:00:00Z",
+            ),
+            (
+                "9999-12-31T23:59:59.999999999Z",
+                253_402_300_799,
+                999_999_999,
+                "9999-12-31T23:59:59.999999999Z",
+            ),
+            (
+                "2000-01-01T00:00:00.000001Z",
+                946_684_800,
+                1000,
+                "2000-01-01T00:00:00.000001Z",
+            ),
         ] {
             assert_eq!(parse_timestamp(text), Some((seconds, nanos)), "{text}");
             assert_eq!(stamp(seconds, nanos).as_deref(), Some(printed));
@@ -232,11 +278,23 @@ mod tests {
     #[test]
     fn timestamps_outside_the_specification_are_refused() {
         for text in [
-            "", "1970-01-01", "1970-01-01T00:00:00", "1970-01-01t00:00:00Z", "1970-01-01T00:00:00z",
-            "1970-01-01 00:00:00Z", "1970-13-01T00:00:00Z", "2023-02-29T00:00:00Z",
-            "1970-01-01T24:00:00Z", "1970-01-01T00:00:60Z", "1970-01-01T00:00:00.Z",
-            "1970-01-01T00:00:00.0000000001Z", "1970-01-01T00:00:00+0100", "0000-01-01T00:00:00Z",
-            "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "10000-01-01T00:00:00Z",
+            "",
+            "1970-01-01",
+            "1970-01-01T00:00:00",
+            "1970-01-01t00:00:00Z",
+            "1970-01-01T00:00:00z",
+            "1970-01-01 00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:60Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00.0000000001Z",
+            "1970-01-01T00:00:00+0100",
+            "0000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "10000-01-01T00:00:00Z",
         ] {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
@@ -257,7 +315,19 @@ mod tests {
             assert_eq!(parse_duration(text), Some((seconds, nanos)), "{text}");
             assert_eq!(duration(seconds, nanos).as_deref(), Some(printed));
         }
-        for text in ["", "1", "s", "1.s", ".5s", "+1s", "1.0000000001s", "315576000001s", "315576000000.1s", "1 s", "--1s"] {
+        for text in [
+            "",
+            "1",
+            "s",
+            "1.s",
+            ".5s",
+            "+1s",
+            "1.0000000001s",
+            "315576000001s",
+            "315576000000.1s",
+            "1 s",
+            "--1s",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
         assert_eq!(duration(1, -1), None);
@@ -265,7 +335,10 @@ mod tests {
 
     #[test]
     fn mask_paths_change_their_case() {
-        assert_eq!(parse_mask_path("fooBar.bazQux", false).as_deref(), Some("foo_bar.baz_qux"));
+        assert_eq!(
+            parse_mask_path("fooBar.bazQux", false).as_deref(),
+            Some("foo_bar.baz_qux")
+        );
         assert_eq!(parse_mask_path("foo_bar", false), None);
         assert_eq!(parse_mask_path("foo_bar", true).as_deref(), Some("foo_bar"));
         assert_eq!(parse_mask_path("fooBar", true).as_deref(), Some("foo_bar"));

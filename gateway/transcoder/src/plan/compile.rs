@@ -9,14 +9,28 @@ use super::{Enum, Field, Kind, Known, Message, MessageId, Names, Plans, Shape};
 impl Plans {
     /// Compiles every type of a pool.
     pub(crate) fn compile(pool: DescriptorPool) -> Self {
-        let by_name: HashMap<Box<str>, MessageId> =
-            pool.all_messages().enumerate().map(|(id, m)| (m.full_name().into(), id)).collect();
-        let enum_ids: HashMap<Box<str>, usize> =
-            pool.all_enums().enumerate().map(|(id, e)| (e.full_name().into(), id)).collect();
-        let ids = Ids { messages: &by_name, enums: &enum_ids };
+        let by_name: HashMap<Box<str>, MessageId> = pool
+            .all_messages()
+            .enumerate()
+            .map(|(id, m)| (m.full_name().into(), id))
+            .collect();
+        let enum_ids: HashMap<Box<str>, usize> = pool
+            .all_enums()
+            .enumerate()
+            .map(|(id, e)| (e.full_name().into(), id))
+            .collect();
+        let ids = Ids {
+            messages: &by_name,
+            enums: &enum_ids,
+        };
         let messages = pool.all_messages().map(|m| message(&m, &ids)).collect();
         let enums = pool.all_enums().map(|e| enumeration(&e)).collect();
-        Self { messages, enums, by_name, pool }
+        Self {
+            messages,
+            enums,
+            by_name,
+            pool,
+        }
     }
 
     /// The first group among the fields that are reachable from a message.
@@ -29,7 +43,9 @@ impl Plans {
             }
             for field in &self.messages[id].fields {
                 match field.kind {
-                    Kind::Group => return Some(format!("{}.{}", self.messages[id].name, field.name)),
+                    Kind::Group => {
+                        return Some(format!("{}.{}", self.messages[id].name, field.name));
+                    }
                     Kind::Message(below) => todo.push(below),
                     _ => {}
                 }
@@ -46,8 +62,10 @@ struct Ids<'a> {
 
 fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
     let mut oneofs: Vec<String> = Vec::new();
-    let mut fields: Vec<Field> =
-        descriptor.fields().map(|f| field(&f, ids, &mut oneofs)).collect();
+    let mut fields: Vec<Field> = descriptor
+        .fields()
+        .map(|f| field(&f, ids, &mut oneofs))
+        .collect();
     fields.sort_by_key(|field| field.number);
     let mut names = Names::default();
     // Names from the .proto file win over another field's JSON name.
@@ -57,7 +75,9 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
             names.insert(name.clone(), index);
         }
     }
-    let dense = (1u32..).zip(&fields).all(|(number, field)| field.number == number);
+    let dense = (1u32..)
+        .zip(&fields)
+        .all(|(number, field)| field.number == number);
     Message {
         name: descriptor.full_name().into(),
         fields: fields.into(),
@@ -68,17 +88,25 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
 }
 
 fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) -> Field {
-    let oneof = descriptor.containing_oneof().filter(|oneof| !oneof.is_synthetic()).map(|oneof| {
-        let index = oneofs.iter().position(|name| name == oneof.name()).unwrap_or_else(|| {
-            oneofs.push(oneof.name().to_owned());
-            oneofs.len() - 1
+    let oneof = descriptor
+        .containing_oneof()
+        .filter(|oneof| !oneof.is_synthetic())
+        .map(|oneof| {
+            let index = oneofs
+                .iter()
+                .position(|name| name == oneof.name())
+                .unwrap_or_else(|| {
+                    oneofs.push(oneof.name().to_owned());
+                    oneofs.len() - 1
+                });
+            index as u16
         });
-        index as u16
-    });
     let shape = if descriptor.is_map() {
         Shape::Map
     } else if descriptor.is_list() {
-        Shape::List { packed: descriptor.is_packed() }
+        Shape::List {
+            packed: descriptor.is_packed(),
+        }
     } else {
         Shape::Singular
     };
@@ -88,7 +116,11 @@ fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) 
         json_name: descriptor.json_name().into(),
         proto_key: key(descriptor.name()),
         json_key: key(descriptor.json_name()),
-        kind: if descriptor.is_group() { Kind::Group } else { kind(&descriptor.kind(), ids) },
+        kind: if descriptor.is_group() {
+            Kind::Group
+        } else {
+            kind(&descriptor.kind(), ids)
+        },
         shape,
         presence: descriptor.supports_presence(),
         oneof,
@@ -150,11 +182,17 @@ fn enumeration(descriptor: &EnumDescriptor) -> Enum {
     let mut by_number: HashMap<i32, Box<[u8]>> = HashMap::new();
     for value in descriptor.values() {
         by_name.insert(value.name().into(), value.number());
-        by_folded_name.entry(value.name().to_ascii_lowercase().into()).or_insert(value.number());
+        by_folded_name
+            .entry(value.name().to_ascii_lowercase().into())
+            .or_insert(value.number());
         // Of aliases the first is the one that is printed.
-        by_number.entry(value.number()).or_insert_with(|| format!("\"{}\"", value.name()).into_bytes().into());
+        by_number
+            .entry(value.number())
+            .or_insert_with(|| format!("\"{}\"", value.name()).into_bytes().into());
     }
-    let dense = (0..).map_while(|number| by_number.get(&number).cloned()).collect();
+    let dense = (0..)
+        .map_while(|number| by_number.get(&number).cloned())
+        .collect();
     Enum {
         name: descriptor.full_name().into(),
         is_null: descriptor.full_name() == "google.protobuf.NullValue",

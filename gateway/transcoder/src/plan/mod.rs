@@ -73,7 +73,9 @@ impl Message {
             let index = number as usize - 1;
             return (index < self.fields.len()).then_some(index);
         }
-        self.fields.binary_search_by_key(&number, |field| field.number).ok()
+        self.fields
+            .binary_search_by_key(&number, |field| field.number)
+            .ok()
     }
 
     /// A string field of that name, which some HTTP headers map to.
@@ -121,7 +123,11 @@ pub(crate) struct Field {
 impl Field {
     #[inline]
     pub(crate) fn key(&self, proto: bool) -> &[u8] {
-        if proto { &self.proto_key } else { &self.json_key }
+        if proto {
+            &self.proto_key
+        } else {
+            &self.json_key
+        }
     }
 
     pub(crate) fn is_plain(&self, kind: Kind) -> bool {
@@ -141,7 +147,9 @@ impl Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Singular,
-    List { packed: bool },
+    List {
+        packed: bool,
+    },
     /// The kind is the entry message.
     Map,
 }
@@ -200,7 +208,10 @@ pub(crate) struct Enum {
 impl Enum {
     pub(crate) fn number(&self, name: &str, any_case: bool) -> Option<i32> {
         match self.by_name.get(name) {
-            None if any_case => self.by_folded_name.get(name.to_ascii_lowercase().as_str()).copied(),
+            None if any_case => self
+                .by_folded_name
+                .get(name.to_ascii_lowercase().as_str())
+                .copied(),
             found => found.copied(),
         }
     }
@@ -208,7 +219,10 @@ impl Enum {
     /// The quoted name of a value.
     #[inline]
     pub(crate) fn quoted_name(&self, number: i32) -> Option<&[u8]> {
-        match usize::try_from(number).ok().and_then(|index| self.dense.get(index)) {
+        match usize::try_from(number)
+            .ok()
+            .and_then(|index| self.dense.get(index))
+        {
             Some(name) => Some(name),
             None => self.by_number.get(&number).map(|name| &**name),
         }

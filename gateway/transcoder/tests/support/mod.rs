@@ -36,10 +36,17 @@ pub fn compile(includes: &[&str], file: &str) -> Vec<u8> {
 
 /// Compiles a file that is given as text, after the usual imports.
 pub fn compile_text(text: &str) -> Vec<u8> {
-    let directory = std::env::temp_dir().join(format!("transcoder-{}-{:x}", std::process::id(), hash(text)));
+    let directory = std::env::temp_dir().join(format!(
+        "transcoder-{}-{:x}",
+        std::process::id(),
+        hash(text)
+    ));
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join("test.proto"), text).unwrap();
-    let set = compile(&[directory.to_str().unwrap(), "proto", "../../proto"], "test.proto");
+    let set = compile(
+        &[directory.to_str().unwrap(), "proto", "../../proto"],
+        "test.proto",
+    );
     std::fs::remove_dir_all(&directory).unwrap();
     set
 }
@@ -83,9 +90,23 @@ impl Server {
         }
     }
 
-    fn handle(&self, method: &str, messages: Vec<DynamicMessage>, metadata: HeaderMap, extension: Option<u32>) -> Replies {
-        let messages = messages.iter().map(|m| serde_json::to_value(m).unwrap()).collect();
-        let call = Call { method: method.to_owned(), messages, metadata, extension };
+    fn handle(
+        &self,
+        method: &str,
+        messages: Vec<DynamicMessage>,
+        metadata: HeaderMap,
+        extension: Option<u32>,
+    ) -> Replies {
+        let messages = messages
+            .iter()
+            .map(|m| serde_json::to_value(m).unwrap())
+            .collect();
+        let call = Call {
+            method: method.to_owned(),
+            messages,
+            metadata,
+            extension,
+        };
         self.calls.lock().unwrap().push(call.clone());
         (self.handler)(&call)
     }
@@ -110,14 +131,20 @@ impl Service<http::Request<Body>> for Server {
             let service = server.pool.get_service_by_name(service).unwrap();
             let method = service.methods().find(|m| m.name() == name).unwrap();
             let codec = DynamicCodec(method.input());
-            let run = Run { server, method: name.to_owned(), output: method.output() };
+            let run = Run {
+                server,
+                method: name.to_owned(),
+                output: method.output(),
+            };
             let mut grpc = Grpc::new(codec);
-            Ok(match (method.is_client_streaming(), method.is_server_streaming()) {
-                (false, false) => grpc.unary(run, request).await,
-                (false, true) => grpc.server_streaming(run, request).await,
-                (true, false) => grpc.client_streaming(run, request).await,
-                (true, true) => unreachable!("no such method in the test's descriptors"),
-            })
+            Ok(
+                match (method.is_client_streaming(), method.is_server_streaming()) {
+                    (false, false) => grpc.unary(run, request).await,
+                    (false, true) => grpc.server_streaming(run, request).await,
+                    (true, false) => grpc.client_streaming(run, request).await,
+                    (true, true) => unreachable!("no such method in the test's descriptors"),
+                },
+            )
         })
     }
 }
@@ -129,16 +156,27 @@ struct Run {
 }
 
 impl Run {
-    fn run(&self, messages: Vec<DynamicMessage>, metadata: HeaderMap, extension: Option<u32>) -> Result<Vec<Result<DynamicMessage, Status>>, Status> {
-        let replies = self.server.handle(&self.method, messages, metadata, extension)?;
+    fn run(
+        &self,
+        messages: Vec<DynamicMessage>,
+        metadata: HeaderMap,
+        extension: Option<u32>,
+    ) -> Result<Vec<Result<DynamicMessage, Status>>, Status> {
+        let replies = self
+            .server
+            .handle(&self.method, messages, metadata, extension)?;
         let message = |json: Value| DynamicMessage::deserialize(self.output.clone(), json).unwrap();
-        Ok(replies.into_iter().map(|reply| reply.map(message)).collect())
+        Ok(replies
+            .into_iter()
+            .map(|reply| reply.map(message))
+            .collect())
     }
 
     fn respond<T>(&self, message: T) -> Response<T> {
         let mut response = Response::new(message);
-        *response.metadata_mut() =
-            tonic::metadata::MetadataMap::from_headers(self.server.reply_metadata.lock().unwrap().clone());
+        *response.metadata_mut() = tonic::metadata::MetadataMap::from_headers(
+            self.server.reply_metadata.lock().unwrap().clone(),
+        );
         response
     }
 }
@@ -154,7 +192,9 @@ impl UnaryService<DynamicMessage> for Run {
         let (metadata, extensions, message) = request.into_parts();
         let extension = extensions.get::<u32>().copied();
         let result = self.run(vec![message], metadata.into_headers(), extension);
-        let result = result.and_then(|mut replies| replies.remove(0)).map(|m| self.respond(m));
+        let result = result
+            .and_then(|mut replies| replies.remove(0))
+            .map(|m| self.respond(m));
         Box::pin(async move { result })
     }
 }
@@ -167,7 +207,8 @@ impl ServerStreamingService<DynamicMessage> for Run {
     fn call(&mut self, request: Request<DynamicMessage>) -> Self::Future {
         let (metadata, _, message) = request.into_parts();
         let result = self.run(vec![message], metadata.into_headers(), None);
-        let result = result.map(|replies| self.respond(Box::pin(tokio_stream::iter(replies)) as Messages));
+        let result =
+            result.map(|replies| self.respond(Box::pin(tokio_stream::iter(replies)) as Messages));
         Box::pin(async move { result })
     }
 }
@@ -177,7 +218,11 @@ impl ClientStreamingService<DynamicMessage> for Run {
     type Future = Boxed<DynamicMessage>;
 
     fn call(&mut self, request: Request<Streaming<DynamicMessage>>) -> Self::Future {
-        let run = Run { server: self.server.clone(), method: self.method.clone(), output: self.output.clone() };
+        let run = Run {
+            server: self.server.clone(),
+            method: self.method.clone(),
+            output: self.output.clone(),
+        };
         Box::pin(async move {
             let (metadata, _, mut stream) = request.into_parts();
             let mut messages = Vec::new();
@@ -214,7 +259,9 @@ impl Encoder for DynamicEncoder {
     type Error = Status;
 
     fn encode(&mut self, message: DynamicMessage, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        message.encode(out).map_err(|error| Status::internal(error.to_string()))
+        message
+            .encode(out)
+            .map_err(|error| Status::internal(error.to_string()))
     }
 }
 
@@ -257,24 +304,35 @@ impl Got {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// `google.rpc.ErrorInfo.reason` of an error.
     pub fn reason(&self) -> String {
-        self.detail("ErrorInfo")["reason"].as_str().unwrap_or_default().to_owned()
+        self.detail("ErrorInfo")["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The field of the first violation of an error.
     pub fn field(&self) -> String {
-        self.detail("BadRequest")["fieldViolations"][0]["field"].as_str().unwrap_or_default().to_owned()
+        self.detail("BadRequest")["fieldViolations"][0]["field"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn detail(&self, name: &str) -> Value {
         let url = format!("type.googleapis.com/google.rpc.{name}");
         let json = self.json();
         let details = json["details"].as_array().cloned().unwrap_or_default();
-        details.into_iter().find(|detail| detail["@type"] == url.as_str()).unwrap_or_default()
+        details
+            .into_iter()
+            .find(|detail| detail["@type"] == url.as_str())
+            .unwrap_or_default()
     }
 }
 
@@ -283,7 +341,10 @@ impl App {
         Self::with(Transcoder::builder(descriptors()).build().unwrap(), handler)
     }
 
-    pub fn with(transcoder: Transcoder, handler: impl Fn(&Call) -> Replies + Send + Sync + 'static) -> Self {
+    pub fn with(
+        transcoder: Transcoder,
+        handler: impl Fn(&Call) -> Replies + Send + Sync + 'static,
+    ) -> Self {
         let server = Server::new(handler);
         let service = transcoder.into_service(server.clone());
         Self { server, service }
@@ -296,7 +357,13 @@ impl App {
 
     pub async fn send(&self, request: http::Request<Bytes>) -> Got {
         let request = request.map(Full::new);
-        let (parts, mut body) = self.service.clone().oneshot(request).await.unwrap().into_parts();
+        let (parts, mut body) = self
+            .service
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .into_parts();
         let mut bytes = Vec::new();
         let mut broken = false;
         while let Some(frame) = body.frame().await {
@@ -308,7 +375,12 @@ impl App {
                 }
             }
         }
-        Got { status: parts.status, headers: parts.headers, body: bytes.into(), broken }
+        Got {
+            status: parts.status,
+            headers: parts.headers,
+            body: bytes.into(),
+            broken,
+        }
     }
 
     /// Sends a line such as `POST /v1/echo`, headers, and a body.
@@ -318,7 +390,12 @@ impl App {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Bytes::copy_from_slice(body.as_bytes())).unwrap()).await
+        self.send(
+            request
+                .body(Bytes::copy_from_slice(body.as_bytes()))
+                .unwrap(),
+        )
+        .await
     }
 
     pub async fn get(&self, uri: &str) -> Got {
@@ -326,7 +403,8 @@ impl App {
     }
 
     pub async fn json(&self, line: &str, body: &str) -> Got {
-        self.request(line, &[("content-type", "application/json")], body).await
+        self.request(line, &[("content-type", "application/json")], body)
+            .await
     }
 
     /// The call the server saw last.
