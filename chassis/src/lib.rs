@@ -1,1 +1,28 @@
-//! What a service may not do by itself: caller, authorization, store, errors, server
+//! What a service of Muster may not do by itself.
+//!
+//! A service is a set of tonic services, a few pure modules and its tables.
+//! Everything that must be done alike, and right, is here: who calls
+//! ([`caller`]), by which token ([`token`]), whether the call is allowed
+//! ([`authorize`]), which rows the caller may touch ([`store`]), how it fails
+//! ([`error`]), how lists are paged ([`paging`]), and how the whole is
+//! assembled into a server ([`server`]). There is no business word in it.
+
+pub mod authorize;
+pub mod caller;
+pub mod clock;
+pub mod error;
+pub mod hash;
+pub mod paging;
+pub mod peer;
+pub mod permissions;
+pub mod revocation;
+pub mod server;
+pub mod service_identity;
+pub mod store;
+pub mod telemetry;
+pub mod time;
+pub mod token;
+
+pub use caller::{Caller, Subject, open, open_public, open_subject};
+pub use clock::Clock;
+pub use error::{Error, Result};

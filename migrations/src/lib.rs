@@ -1,1 +1,10 @@
-//! The history of the schema, a module a service
+//! The history of the schema, a module a service.
+//!
+//! Each service migrates its own database and reads no other's. A migration
+//! that has been released is never edited: add one that goes on from it.
+
+pub mod identity;
+pub mod keys;
+pub mod registry;
+mod schema;
+pub mod tenancy;

@@ -17,7 +17,13 @@ pub(crate) fn generate(pool: &DescriptorPool) -> String {
     let mut arms = String::new();
     for method in methods(pool) {
         refuse_tenant(&method);
-        writeln!(arms, "        {:?} => {},", path(&method), requirement(pool, &method)).unwrap();
+        writeln!(
+            arms,
+            "        {:?} => {},",
+            path(&method),
+            requirement(pool, &method)
+        )
+        .unwrap();
     }
     format!(
         "/// What a method requires of its caller; `None` for a method that the contract does not have.\n\
@@ -38,18 +44,32 @@ fn path(method: &MethodDescriptor) -> String {
 }
 
 fn requirement(pool: &DescriptorPool, method: &MethodDescriptor) -> String {
-    let option = pool.get_extension_by_name("muster.access.v1.requires").unwrap();
+    let option = pool
+        .get_extension_by_name("muster.access.v1.requires")
+        .unwrap();
     let options = method.options();
-    let missing = || panic!("{} has no (muster.access.v1.requires) option", method.full_name());
+    let missing = || {
+        panic!(
+            "{} has no (muster.access.v1.requires) option",
+            method.full_name()
+        )
+    };
     if !options.has_extension(&option) {
         missing();
     }
     let value = options.get_extension(&option);
     let rule = value.as_message().unwrap();
-    let permission = enum_name(rule.get_field_by_name("permission").as_deref(), pool, "Permission");
+    let permission = enum_name(
+        rule.get_field_by_name("permission").as_deref(),
+        pool,
+        "Permission",
+    );
     let access = enum_name(rule.get_field_by_name("access").as_deref(), pool, "Access");
     match (permission, access.as_deref()) {
-        (Some(name), None) => format!("Requirement::Permission(Permission::{})", camel(&name, "PERMISSION_")),
+        (Some(name), None) => format!(
+            "Requirement::Permission(Permission::{})",
+            camel(&name, "PERMISSION_")
+        ),
         (None, Some("ACCESS_PUBLIC")) => "Requirement::Public".into(),
         (None, Some("ACCESS_AUTHENTICATED")) => "Requirement::Authenticated".into(),
         (None, Some("ACCESS_SERVICE")) => "Requirement::Service".into(),
@@ -59,28 +79,45 @@ fn requirement(pool: &DescriptorPool, method: &MethodDescriptor) -> String {
 
 fn enum_name(value: Option<&Value>, pool: &DescriptorPool, kind: &str) -> Option<String> {
     let number = value?.as_enum_number().filter(|n| *n != 0)?;
-    let values = pool.get_enum_by_name(&format!("muster.access.v1.{kind}")).unwrap();
+    let values = pool
+        .get_enum_by_name(&format!("muster.access.v1.{kind}"))
+        .unwrap();
     Some(values.get_value(number).unwrap().name().to_owned())
 }
 
 /// prost's name of an enum value.
 fn camel(name: &str, prefix: &str) -> String {
     let words = name.strip_prefix(prefix).unwrap().split('_');
-    words.map(|w| w[..1].to_owned() + &w[1..].to_lowercase()).collect()
+    words
+        .map(|w| w[..1].to_owned() + &w[1..].to_lowercase())
+        .collect()
 }
 
 /// Rust source of a permission's name in a token's scope, and back.
 fn scopes(pool: &DescriptorPool) -> String {
     let (mut to, mut from, mut all) = (String::new(), String::new(), String::new());
-    for value in pool.get_enum_by_name("muster.access.v1.Permission").unwrap().values() {
+    for value in pool
+        .get_enum_by_name("muster.access.v1.Permission")
+        .unwrap()
+        .values()
+    {
         if value.number() == 0 {
             continue;
         }
         let variant = camel(value.name(), "PERMISSION_");
-        let words = value.name().trim_start_matches("PERMISSION_").to_lowercase();
-        let (object, verb) = words.rsplit_once('_').expect("a permission is an object and a verb");
+        let words = value
+            .name()
+            .trim_start_matches("PERMISSION_")
+            .to_lowercase();
+        let (object, verb) = words
+            .rsplit_once('_')
+            .expect("a permission is an object and a verb");
         writeln!(to, "        Permission::{variant} => \"{object}.{verb}\",").unwrap();
-        writeln!(from, "        \"{object}.{verb}\" => Permission::{variant},").unwrap();
+        writeln!(
+            from,
+            "        \"{object}.{verb}\" => Permission::{variant},"
+        )
+        .unwrap();
         write!(all, "Permission::{variant}, ").unwrap();
     }
     format!(
@@ -102,14 +139,19 @@ fn refuse_tenant(method: &MethodDescriptor) {
     let mut seen = BTreeSet::new();
     let mut open = vec![method.input()];
     while let Some(message) = open.pop() {
-        if MAY_NAME_A_TENANT.contains(&message.full_name()) || !seen.insert(message.full_name().to_owned()) {
+        if MAY_NAME_A_TENANT.contains(&message.full_name())
+            || !seen.insert(message.full_name().to_owned())
+        {
             continue;
         }
         open.extend(fields_refused(method, &message));
     }
 }
 
-fn fields_refused(method: &MethodDescriptor, message: &MessageDescriptor) -> Vec<MessageDescriptor> {
+fn fields_refused(
+    method: &MethodDescriptor,
+    message: &MessageDescriptor,
+) -> Vec<MessageDescriptor> {
     let mut nested = Vec::new();
     for field in message.fields() {
         assert!(

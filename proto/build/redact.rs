@@ -8,7 +8,9 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 /// Full names of the messages that have a `debug_redact` field or are inside
 /// a message's oneof that has one.
 pub(crate) fn secret_messages(pool: &DescriptorPool) -> Vec<String> {
-    secrets(pool).map(|m| format!(".{}", m.full_name())).collect()
+    secrets(pool)
+        .map(|m| format!(".{}", m.full_name()))
+        .collect()
 }
 
 /// Rust source of their `Debug`.
@@ -18,9 +20,15 @@ pub(crate) fn generate(pool: &DescriptorPool) -> String {
         let ty = rust_type(&message);
         let name = message.name();
         writeln!(out, "impl ::std::fmt::Debug for {ty} {{").unwrap();
-        writeln!(out, "    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{").unwrap();
+        writeln!(
+            out,
+            "    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{"
+        )
+        .unwrap();
         write!(out, "        f.debug_struct({name:?})").unwrap();
-        let plain = message.fields().filter(|f| f.containing_oneof().is_none_or(|o| o.is_synthetic()));
+        let plain = message
+            .fields()
+            .filter(|f| f.containing_oneof().is_none_or(|o| o.is_synthetic()));
         for field in plain.filter(|f| !redacted(f)) {
             write!(out, ".field({0:?}, &self.r#{0})", field.name()).unwrap();
         }
@@ -50,7 +58,11 @@ fn secrets(pool: &DescriptorPool) -> impl Iterator<Item = MessageDescriptor> {
 }
 
 fn redacted(field: &prost_reflect::FieldDescriptor) -> bool {
-    field.options().get_field_by_name("debug_redact").and_then(|v| v.as_bool()).unwrap_or(false)
+    field
+        .options()
+        .get_field_by_name("debug_redact")
+        .and_then(|v| v.as_bool())
+        .unwrap_or(false)
 }
 
 /// prost's path of a message.
@@ -80,5 +92,7 @@ fn snake(name: &str) -> String {
 }
 
 fn upper(name: &str) -> String {
-    name.split('_').map(|w| w[..1].to_uppercase() + &w[1..]).collect()
+    name.split('_')
+        .map(|w| w[..1].to_uppercase() + &w[1..])
+        .collect()
 }

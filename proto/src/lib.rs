@@ -5,7 +5,10 @@
 //! table of what each method requires ([`access::requirement`]), the checks
 //! of the rules on fields ([`Validate`]), and a `Debug` that leaves out secrets.
 
-#![allow(missing_docs, reason = "the .proto files are the documentation; not every comment is carried over")]
+#![allow(
+    missing_docs,
+    reason = "the .proto files are the documentation; not every comment is carried over"
+)]
 #![allow(unreachable_pub, clippy::all, reason = "generated code")]
 
 pub mod validate;
@@ -18,7 +21,9 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/desc
 
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
-pub use muster::{identity::v1 as identity, keys::v1 as keys, registry::v1 as registry, tenancy::v1 as tenancy};
+pub use muster::{
+    identity::v1 as identity, keys::v1 as keys, registry::v1 as registry, tenancy::v1 as tenancy,
+};
 
 /// What a caller must be, or hold, to call a method.
 pub mod access {

@@ -1,0 +1,169 @@
+//! The layer in front of every service: looks up what the method requires,
+//! verifies the token, checks the permission and hands over the caller.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::header::AUTHORIZATION;
+use proto::access::{Requirement, requirement, scope};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::caller::{Principal, Subject};
+use crate::error::{Error, Result};
+use crate::token::Verifier;
+
+/// Puts [`Authorize`] in front of a service.
+#[derive(Clone)]
+pub struct AuthorizeLayer(Verifier);
+
+impl AuthorizeLayer {
+    /// A layer that trusts what the verifier verifies.
+    pub fn new(verifier: Verifier) -> Self {
+        Self(verifier)
+    }
+}
+
+impl<S> Layer<S> for AuthorizeLayer {
+    type Service = Authorize<S>;
+
+    fn layer(&self, inner: S) -> Authorize<S> {
+        Authorize {
+            inner,
+            verifier: self.0.clone(),
+        }
+    }
+}
+
+/// Lets a call through to the inner service only if it may be made.
+#[derive(Clone)]
+pub struct Authorize<S> {
+    inner: S,
+    verifier: Verifier,
+}
+
+impl<S> Service<http::Request<Body>> for Authorize<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        // The clone stays here: only the service that was polled may be called.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let verifier = self.verifier.clone();
+        // A caller is what this layer made of a token, never what came in.
+        request.extensions_mut().remove::<Subject>();
+        let required = requirement(request.uri().path());
+        let token = token(request.headers()).map(str::to_owned);
+        Box::pin(async move {
+            let subject = match admit(&verifier, required, token).await {
+                Ok(subject) => subject,
+                Err(refusal) => return Ok(tonic::Status::from(refusal).into_http()),
+            };
+            let who = subject.as_ref().map(|s| Who::of(s));
+            if let Some(subject) = subject {
+                request.extensions_mut().insert(subject);
+            }
+            let mut response = inner.call(request).await?;
+            if let Some(who) = who {
+                response.extensions_mut().insert(who);
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// Who made a call, for the log line.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The principal.
+    pub principal: String,
+    /// The tenant, or nothing.
+    pub tenant: String,
+}
+
+impl Who {
+    fn of(subject: &Subject) -> Self {
+        let tenant = subject
+            .tenant()
+            .map(|t| t.0.to_string())
+            .unwrap_or_default();
+        Self {
+            principal: subject.principal().to_string(),
+            tenant,
+        }
+    }
+}
+
+/// The subject of a request that may be made; nobody for public methods.
+async fn admit(
+    verifier: &Verifier,
+    required: Option<Requirement>,
+    token: Result<String>,
+) -> Result<Option<Subject>> {
+    let Some(required) = required else {
+        return Err(Error::Peer(Box::new(tonic::Status::unimplemented(
+            "there is no such method",
+        ))));
+    };
+    if required == Requirement::Public {
+        return Ok(None);
+    }
+    let subject = verifier.verify(&token?).await?;
+    check(required, &subject)?;
+    Ok(Some(subject))
+}
+
+fn token(headers: &http::HeaderMap) -> Result<&str> {
+    let missing = || {
+        Error::unauthenticated("a token is required: send it as `authorization: Bearer <token>`")
+    };
+    let value = headers
+        .get(AUTHORIZATION)
+        .ok_or_else(missing)?
+        .to_str()
+        .map_err(|_| missing())?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(missing())
+    }
+}
+
+fn check(required: Requirement, subject: &Subject) -> Result<()> {
+    match required {
+        Requirement::Public | Requirement::Authenticated => Ok(()),
+        Requirement::Service if matches!(subject.principal(), Principal::Service(_)) => Ok(()),
+        Requirement::Service => Err(Error::denied(
+            "SERVICE_REQUIRED",
+            "only services of this installation may call this",
+        )),
+        Requirement::Permission(_) if subject.tenant().is_none() => {
+            subject.clone().scoped().map(drop)
+        }
+        Requirement::Permission(permission) if subject.permissions().holds(permission) => Ok(()),
+        Requirement::Permission(permission) => Err(Error::Denied {
+            reason: "PERMISSION_DENIED",
+            message: format!(
+                "the caller does not hold the permission {}",
+                scope(permission)
+            )
+            .into(),
+        }),
+    }
+}

@@ -1,0 +1,281 @@
+//! The few ways in which a call can fail, mapped once to gRPC.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use proto::Violation;
+use sea_orm::{DbErr, SqlErr};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+/// Who defines the reason codes (google.rpc.ErrorInfo.domain).
+pub const DOMAIN: &str = "muster";
+
+/// Result of everything that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How a call fails. The text is for the client; what it must not see is in
+/// [`Error::Internal`], which is logged and not told.
+#[derive(Debug)]
+pub enum Error {
+    /// Fields break the contract's rules; all of them at once.
+    Invalid(Vec<Violation>),
+    /// No valid credential.
+    Unauthenticated {
+        /// Stable reason code.
+        reason: &'static str,
+        /// For a person.
+        message: Cow<'static, str>,
+    },
+    /// The caller may not do this.
+    Denied {
+        /// Stable reason code.
+        reason: &'static str,
+        /// For a person.
+        message: Cow<'static, str>,
+    },
+    /// There is no such thing for this caller.
+    NotFound {
+        /// What kind of thing, such as `device`.
+        kind: &'static str,
+        /// The id that was asked for.
+        id: String,
+    },
+    /// A field that must be unique holds a value that another row has.
+    AlreadyExists {
+        /// The field.
+        field: Cow<'static, str>,
+        /// For a person.
+        message: Cow<'static, str>,
+    },
+    /// The request is right, but not in the present state.
+    Precondition {
+        /// Stable reason code.
+        reason: &'static str,
+        /// For a person.
+        message: Cow<'static, str>,
+    },
+    /// Somebody else changed the thing in between.
+    Aborted {
+        /// For a person.
+        message: Cow<'static, str>,
+    },
+    /// Too much at once; try again later.
+    Exhausted {
+        /// Stable reason code.
+        reason: &'static str,
+        /// For a person.
+        message: Cow<'static, str>,
+    },
+    /// Another service can't be reached; try again later.
+    Unavailable {
+        /// Which one.
+        what: Cow<'static, str>,
+    },
+    /// Another service refused; its answer is passed on.
+    Peer(Box<Status>),
+    /// The database refused a row because of a constraint.
+    Constraint(Constraint),
+    /// A fault of ours: logged, and told as "internal error" only.
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A constraint of the database that a row broke.
+#[derive(Debug)]
+pub enum Constraint {
+    /// A unique index; the database's text names its columns.
+    Unique(String),
+    /// A foreign key.
+    Reference(String),
+}
+
+impl Error {
+    /// One field that breaks a rule that the contract can't state.
+    pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation {
+            field: field.into(),
+            rule: "value",
+            description: description.into(),
+        }])
+    }
+
+    /// No valid token.
+    pub fn unauthenticated(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unauthenticated {
+            reason: "UNAUTHENTICATED",
+            message: message.into(),
+        }
+    }
+
+    /// The caller may not do this.
+    pub fn denied(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Denied {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// There is no such thing for this caller.
+    pub fn not_found(kind: &'static str, id: impl fmt::Display) -> Self {
+        Self::NotFound {
+            kind,
+            id: id.to_string(),
+        }
+    }
+
+    /// Not in the present state.
+    pub fn precondition(reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Precondition {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// A fault of ours.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// Says which field a broken unique index belongs to: pairs of a column
+    /// and the request's field. Other errors stay as they are.
+    #[must_use]
+    pub fn unique(self, columns: &[(&str, &'static str)]) -> Self {
+        let Self::Constraint(Constraint::Unique(text)) = &self else {
+            return self;
+        };
+        match columns.iter().find(|(column, _)| text.contains(column)) {
+            Some((_, field)) => Self::AlreadyExists {
+                field: Cow::Borrowed(field),
+                message: format!("{field} is taken by another one").into(),
+            },
+            None => self,
+        }
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(text)) => {
+                Self::Constraint(Constraint::Unique(text))
+            }
+            Some(SqlErr::ForeignKeyConstraintViolation(text)) => {
+                Self::Constraint(Constraint::Reference(text))
+            }
+            _ => Self::internal(error),
+        }
+    }
+}
+
+/// Another service's refusal is passed on; its being away is told as such.
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::Peer(Box::new(status))
+    }
+}
+
+/// For logs; clients see the [`Status`].
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(violations) => invalid(violations),
+            Error::Unauthenticated { reason, message } => {
+                status(Code::Unauthenticated, reason, message, &[])
+            }
+            Error::Denied { reason, message } => {
+                status(Code::PermissionDenied, reason, message, &[])
+            }
+            Error::NotFound { kind, id } => {
+                let message = format!("there is no {kind} {id}");
+                status(
+                    Code::NotFound,
+                    "NOT_FOUND",
+                    message,
+                    &[("kind", kind), ("id", &id)],
+                )
+            }
+            Error::AlreadyExists { field, message } => status(
+                Code::AlreadyExists,
+                "ALREADY_EXISTS",
+                message,
+                &[("field", &field)],
+            ),
+            Error::Precondition { reason, message } => {
+                status(Code::FailedPrecondition, reason, message, &[])
+            }
+            Error::Aborted { message } => status(Code::Aborted, "CONFLICT", message, &[]),
+            Error::Exhausted { reason, message } => {
+                status(Code::ResourceExhausted, reason, message, &[])
+            }
+            Error::Unavailable { what } => status(
+                Code::Unavailable,
+                "UNAVAILABLE",
+                format!("{what} can't be reached; try again later"),
+                &[],
+            ),
+            Error::Peer(status) => *status,
+            Error::Constraint(Constraint::Unique(_)) => status(
+                Code::AlreadyExists,
+                "ALREADY_EXISTS",
+                "there is one like it already",
+                &[],
+            ),
+            Error::Constraint(Constraint::Reference(_)) => status(
+                Code::FailedPrecondition,
+                "IN_USE",
+                "something else refers to it, or what it refers to is gone",
+                &[],
+            ),
+            Error::Internal(cause) => {
+                tracing::error!(error = %cause, "internal error");
+                status(
+                    Code::Internal,
+                    "INTERNAL",
+                    "internal error; the server's log has the cause",
+                    &[],
+                )
+            }
+        }
+    }
+}
+
+fn invalid(violations: Vec<Violation>) -> Status {
+    let told = violations
+        .iter()
+        .map(|v| format!("{}: {}", v.field, v.description))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let fields = violations
+        .into_iter()
+        .map(|v| FieldViolation::new(v.field, v.description))
+        .collect::<Vec<_>>();
+    let mut details = info("INVALID_ARGUMENT", &[]);
+    details.set_bad_request(fields);
+    Status::with_error_details(Code::InvalidArgument, told, details)
+}
+
+fn status(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: &[(&str, &str)],
+) -> Status {
+    Status::with_error_details(code, message, info(reason, metadata))
+}
+
+fn info(reason: &str, metadata: &[(&str, &str)]) -> ErrorDetails {
+    let metadata: HashMap<_, _> = metadata
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+}

@@ -1,0 +1,126 @@
+//! How services reach each other: by name, in memory or over a wire.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, RwLock};
+use std::task::{Context, Poll};
+
+use tonic::body::Body;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
+
+use crate::error::Error;
+
+/// The services of Muster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceName {
+    /// Who is calling.
+    Identity,
+    /// On whose behalf.
+    Tenancy,
+    /// Which devices exist.
+    DeviceRegistry,
+    /// With what credential.
+    KeyManagement,
+}
+
+impl ServiceName {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Identity,
+        Self::Tenancy,
+        Self::DeviceRegistry,
+        Self::KeyManagement,
+    ];
+
+    /// As in a command line and a Kubernetes manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Tenancy => "tenancy",
+            Self::DeviceRegistry => "device-registry",
+            Self::KeyManagement => "key-management",
+        }
+    }
+
+    /// The service that answers a gRPC path, such as `/muster.keys.v1.TokenService/GetJwks`.
+    pub fn of_path(path: &str) -> Option<Self> {
+        let package = path.strip_prefix("/muster.")?;
+        Some(match package.split_once('.')?.0 {
+            "identity" => Self::Identity,
+            "tenancy" => Self::Tenancy,
+            "registry" => Self::DeviceRegistry,
+            "keys" => Self::KeyManagement,
+            _ => return None,
+        })
+    }
+}
+
+/// What answers gRPC requests: a service's stack in memory, or a channel.
+pub type Stack = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, tower::BoxError>;
+
+/// Where the services are. Cheap to clone; clones share, so that services
+/// which call each other can be assembled in any order.
+#[derive(Clone, Default)]
+pub struct Peers(Arc<RwLock<HashMap<ServiceName, Stack>>>);
+
+impl Peers {
+    /// Says where a service is.
+    pub fn set(&self, name: ServiceName, stack: Stack) {
+        self.0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(name, stack);
+    }
+
+    /// A service, for a generated client to call.
+    pub fn get(&self, name: ServiceName) -> Peer {
+        Peer {
+            peers: self.clone(),
+            name,
+        }
+    }
+
+    fn stack(&self, name: ServiceName) -> Option<Stack> {
+        self.0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&name)
+            .cloned()
+    }
+}
+
+/// One service, wherever it is when a call is made.
+#[derive(Clone)]
+pub struct Peer {
+    peers: Peers,
+    name: ServiceName,
+}
+
+impl Service<http::Request<Body>> for Peer {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let stack = self.peers.stack(self.name);
+        let name = self.name;
+        Box::pin(async move {
+            let answer = match stack {
+                Some(stack) => stack.oneshot(request).await.ok(),
+                None => None,
+            };
+            Ok(answer.unwrap_or_else(|| {
+                tonic::Status::from(Error::Unavailable {
+                    what: format!("the {} service", name.as_str()).into(),
+                })
+                .into_http()
+            }))
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! The only way to assemble a service: its layers can't be left out.
+
+use std::convert::Infallible;
+
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use crate::authorize::AuthorizeLayer;
+use crate::peer::{ServiceName, Stack};
+use crate::telemetry::LogLayer;
+use crate::token::Verifier;
+
+/// A service in the making: tonic services behind the authorization layer.
+pub struct ServiceStack {
+    name: &'static str,
+    verifier: Verifier,
+    routes: Routes,
+}
+
+impl ServiceStack {
+    /// A service without methods yet.
+    pub fn new(name: ServiceName, verifier: Verifier) -> Self {
+        Self::named(name.as_str(), verifier)
+    }
+
+    /// The same for what is no service of the contract, such as the gateway's dialects.
+    pub fn named(name: &'static str, verifier: Verifier) -> Self {
+        Self {
+            name,
+            verifier,
+            routes: Routes::default(),
+        }
+    }
+
+    /// Adds a tonic service.
+    #[must_use]
+    pub fn with<S>(mut self, service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// The whole: logged, authorized, then routed to its method.
+    pub fn build(self) -> Stack {
+        let layers = ServiceBuilder::new()
+            .layer(LogLayer(self.name))
+            .layer(AuthorizeLayer::new(self.verifier));
+        BoxCloneSyncService::new(
+            layers
+                .service(self.routes.prepare())
+                .map_err(|never: Infallible| match never {}),
+        )
+    }
+}

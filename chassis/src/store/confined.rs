@@ -1,0 +1,128 @@
+//! Transactions that see one tenant.
+
+use std::ops::Deref;
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, DatabaseTransaction, DeleteMany,
+    EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, Select, UpdateMany,
+};
+
+use super::TenantOwned;
+use crate::caller::TenantId;
+use crate::error::Result;
+
+/// A transaction that can only read rows of one tenant.
+pub struct ReadTx {
+    tx: DatabaseTransaction,
+    tenant: TenantId,
+}
+
+/// A transaction that can also write rows of that tenant.
+pub struct WriteTx(ReadTx);
+
+impl ReadTx {
+    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
+        Self { tx, tenant }
+    }
+
+    fn confine<E: TenantOwned, Q: QueryFilter>(&self, query: Q) -> Q {
+        query.filter(E::TENANT.eq(self.tenant.0))
+    }
+
+    /// The first row of a query, if any.
+    pub async fn one<E: TenantOwned>(&self, query: Select<E>) -> Result<Option<E::Model>> {
+        Ok(self.confine::<E, _>(query).one(&self.tx).await?)
+    }
+
+    /// All rows of a query.
+    pub async fn all<E: TenantOwned>(&self, query: Select<E>) -> Result<Vec<E::Model>> {
+        Ok(self.confine::<E, _>(query).all(&self.tx).await?)
+    }
+
+    /// How many rows a query has.
+    pub async fn count<E>(&self, query: Select<E>) -> Result<u64>
+    where
+        E: TenantOwned,
+        E::Model: FromQueryResult + Send + Sync,
+    {
+        Ok(self.confine::<E, _>(query).count(&self.tx).await?)
+    }
+}
+
+/// Whoever may write may read.
+impl Deref for WriteTx {
+    type Target = ReadTx;
+
+    fn deref(&self) -> &ReadTx {
+        &self.0
+    }
+}
+
+impl WriteTx {
+    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
+        Self(ReadTx::new(tx, tenant))
+    }
+
+    /// Adds a row to the tenant, whatever tenant the row names.
+    pub async fn insert<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        row.set(<A::Entity as TenantOwned>::TENANT, self.tenant.0.into());
+        Ok(row.insert(&self.0.tx).await?)
+    }
+
+    /// Adds many rows to the tenant, in one statement.
+    pub async fn insert_many<A>(&self, rows: Vec<A>) -> Result<()>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = rows.into_iter().map(|mut row| {
+            row.set(<A::Entity as TenantOwned>::TENANT, self.tenant.0.into());
+            row
+        });
+        <A::Entity as EntityTrait>::insert_many(rows)
+            .exec_without_returning(&self.0.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Changes a row of the tenant, found by its primary key.
+    pub async fn update<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        let query = <A::Entity as EntityTrait>::update(row).validate()?;
+        Ok(self.confine::<A::Entity, _>(query).exec(&self.0.tx).await?)
+    }
+
+    /// Changes all rows of the tenant that a query finds; answers how many.
+    pub async fn update_many<E: TenantOwned>(&self, query: UpdateMany<E>) -> Result<u64> {
+        Ok(self
+            .confine::<E, _>(query)
+            .exec(&self.0.tx)
+            .await?
+            .rows_affected)
+    }
+
+    /// Deletes all rows of the tenant that a query finds; answers how many.
+    pub async fn delete<E: TenantOwned>(&self, query: DeleteMany<E>) -> Result<u64> {
+        Ok(self
+            .confine::<E, _>(query)
+            .exec(&self.0.tx)
+            .await?
+            .rows_affected)
+    }
+
+    pub(super) async fn commit(self) -> Result<()> {
+        Ok(self.0.tx.commit().await?)
+    }
+}

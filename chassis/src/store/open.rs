@@ -1,0 +1,47 @@
+//! Opening a database and bringing its schema up to date.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm_migration::MigratorTrait;
+
+use super::Store;
+use crate::error::{Error, Result};
+
+/// Connections that read from one SQLite file at a time.
+const SQLITE_READERS: u32 = 4;
+/// How long a writer waits for another process's lock on a SQLite file.
+const BUSY: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Opens a SQLite file, makes it if need be, and migrates its schema.
+    pub async fn sqlite<M: MigratorTrait>(file: &Path) -> Result<Self> {
+        let url = format!("sqlite://{}?mode=rwc", file.display());
+        let writer = connect(&url, 1).await?;
+        M::up(&writer, None).await.map_err(Error::internal)?;
+        Ok(Self {
+            reader: connect(&url, SQLITE_READERS).await?,
+            writer,
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one pool")]
+async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .sqlx_logging(false)
+        .test_before_acquire(false);
+    // FULL: an acknowledged write survives a power cut too, not only a kill.
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .pragma("journal_mode", "WAL")
+            .pragma("synchronous", "FULL")
+            .pragma("foreign_keys", "ON")
+            .busy_timeout(BUSY)
+    });
+    Ok(Database::connect(options).await?)
+}

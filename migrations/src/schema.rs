@@ -1,0 +1,42 @@
+//! Columns that every table has alike, on SQLite and PostgreSQL.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::{big_integer, timestamp_with_time_zone, uuid};
+
+/// Primary key: a short id that the database counts up and never gives twice.
+pub(crate) fn number() -> ColumnDef {
+    let mut column = ColumnDef::new("number");
+    column.big_integer().not_null().auto_increment().primary_key();
+    column
+}
+
+/// The id that the contract shows.
+pub(crate) fn id() -> ColumnDef {
+    uuid("id")
+}
+
+/// The tenant that owns the row.
+pub(crate) fn tenant() -> ColumnDef {
+    uuid("tenant_id")
+}
+
+/// A time that is always known.
+pub(crate) fn time(name: &'static str) -> ColumnDef {
+    timestamp_with_time_zone(name)
+}
+
+/// Counts the changes of a row; the contract's etag.
+pub(crate) fn revision() -> ColumnDef {
+    big_integer("revision")
+}
+
+/// A unique index over columns of a tenant-owned table. Its name contains the
+/// columns, by which a conflict is told to the client.
+pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index.name(format!("{table}_{}_key", columns.join("_"))).table(table).unique();
+    for column in columns {
+        index.col(*column);
+    }
+    index
+}
