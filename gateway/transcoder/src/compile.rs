@@ -48,6 +48,7 @@ pub(crate) fn compile(
     let update_mask = (http_method == Some(Method::PATCH))
         .then(|| compiler.update_mask(body))
         .flatten();
+    let unmasked = compiler.unmasked(body, &variables);
     let route = Route {
         rule: Rule {
             http_method,
@@ -69,6 +70,7 @@ pub(crate) fn compile(
         request_id: plan.string_field("request_id").map(|field| field.number),
         etag: plan.string_field("etag").map(|field| field.number),
         update_mask,
+        unmasked,
         response_etag: compiler.response_etag(response),
     };
     Ok((route, template))
@@ -190,10 +192,10 @@ impl Compiler<'_> {
     }
 
     fn groups(&mut self) {
-        for root in [self.input, self.output] {
-            if let Some(group) = self.plans.group_below(root) {
-                self.problems.push(format!("{group} is a group"));
-            }
+        let below_input = self.plans.group_below(self.input);
+        let group = below_input.or_else(|| self.plans.group_below(self.output));
+        if let Some(group) = group {
+            self.problems.push(format!("{group} is a group"));
         }
     }
 
@@ -210,6 +212,23 @@ impl Compiler<'_> {
         let field = &plan.fields[position(&plan.fields, "update_mask")?];
         let mask = self.plans.message(field.singular_message()?);
         (mask.known == Some(Known::FieldMask)).then_some(field.number)
+    }
+
+    /// The variables of the path that lie within the body's field.
+    fn unmasked(&self, body: BodyPlan, variables: &[PathVariable]) -> Vec<String> {
+        let BodyPlan::Field(body) = body else {
+            return Vec::new();
+        };
+        let name = |(id, index): &(MessageId, usize)| &*self.plans.message(*id).fields[*index].name;
+        let within = variables
+            .iter()
+            .filter_map(|variable| match &*variable.field {
+                [(_, first), below @ ..] if *first == body => {
+                    Some(below.iter().map(name).collect::<Vec<_>>().join("."))
+                }
+                _ => None,
+            });
+        within.collect()
     }
 
     /// The response's `etag`, or else that of the field that is sent.

@@ -266,9 +266,10 @@ impl Incoming<'_> {
             _ => given.iter().map(|path| self.dotted(path)).collect(),
         };
         wire::put_nested(out, mask, |out| {
-            paths
+            let masked = paths
                 .iter()
-                .for_each(|path| wire::put_bytes(out, 1, path.as_bytes()));
+                .filter(|path| !self.route.unmasked.contains(path));
+            masked.for_each(|path| wire::put_bytes(out, 1, path.as_bytes()));
             Ok(())
         })
     }

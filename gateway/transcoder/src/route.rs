@@ -65,6 +65,8 @@ pub(crate) struct Route {
     pub(crate) etag: Option<u32>,
     /// The field mask that a PATCH fills by itself.
     pub(crate) update_mask: Option<u32>,
+    /// The paths below the body's field that the path decides, not the body.
+    pub(crate) unmasked: Vec<String>,
     /// Where the response has its `etag`.
     pub(crate) response_etag: Option<EtagAt>,
 }

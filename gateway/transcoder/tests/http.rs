@@ -115,7 +115,7 @@ async fn a_patch_gets_its_mask_from_the_body() {
         ("", r#"{"author":{}}"#, json!("author")),
         (
             "",
-            r#"{"published":"2020-01-01T00:00:00Z","author":null}"#,
+            r#"{"name":"lost","published":"2020-01-01T00:00:00Z","author":null}"#,
             json!("published,author"),
         ),
         (

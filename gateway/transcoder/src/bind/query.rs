@@ -71,26 +71,35 @@ impl<'d> Pairs<'d> {
 
     /// Only lists may be given more than once, and of a oneof only one.
     fn once(&mut self, path: &FieldPath, entry: Option<&str>) -> Outcome<()> {
-        let Some(((id, index), above)) = path.split_last() else {
+        let plans = self.decoder.plans;
+        let Some((id, index)) = path.last() else {
             return Ok(());
         };
-        let plans = self.decoder.plans;
         let field = &plans.message(*id).fields[*index];
         let list = matches!(field.shape, Shape::List { .. }) && has_text(plans, field);
-        let key = (path.clone(), entry.unwrap_or_default().to_owned());
-        let fresh = list || self.seen.insert(key);
-        let alone = field.oneof.is_none_or(|oneof| {
-            *self.oneofs.entry((above.to_vec(), oneof)).or_insert(*index) == *index
-        });
-        let message = match (fresh, alone) {
-            (true, true) => return Ok(()),
-            (false, _) => "given twice",
-            (_, false) => "another member of the same oneof is given too",
+        let key = || (path.clone(), entry.unwrap_or_default().to_owned());
+        let message = if !list && !self.seen.insert(key()) {
+            "given twice"
+        } else if !self.alone(path) {
+            "another member of the same oneof is given too"
+        } else {
+            return Ok(());
         };
         let fault = Fault::new(Reason::DuplicateField, message);
         Err(path.iter().rev().fold(fault, |fault, (id, index)| {
             fault.in_field(&plans.message(*id).fields[*index].name)
         }))
+    }
+
+    /// Whether every oneof on the way has been given this member only.
+    fn alone(&mut self, path: &FieldPath) -> bool {
+        let plans = self.decoder.plans;
+        path.iter().enumerate().all(|(depth, (id, index))| {
+            plans.message(*id).fields[*index].oneof.is_none_or(|oneof| {
+                let place = (path[..depth].to_vec(), oneof);
+                *self.oneofs.entry(place).or_insert(*index) == *index
+            })
+        })
     }
 }
 
