@@ -25,7 +25,6 @@ const STYLE: u32 = 51_201;
 
 /// How much of a request is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a body, 4 MiB if not said otherwise.
     pub body: usize,

@@ -184,8 +184,13 @@ impl Transcoder {
             }
             _ => {}
         }
-        if route.rule.method.server_streaming && asked.method != Method::HEAD {
-            return self.streaming(route, framing, &answer.headers, body).await;
+        if route.rule.method.server_streaming {
+            let streamed = self.streaming(route, framing, &answer.headers, body).await;
+            // The stream may have no end to tell the length of.
+            return match asked.method == Method::HEAD {
+                true => streamed.map(|response| response.map(|_| Body::empty())),
+                false => streamed,
+            };
         }
         self.unary(&route, &asked, answer.headers, body).await
     }
@@ -231,27 +236,23 @@ impl Transcoder {
         let mut message = None;
         while let Some(next) = frames.next().await {
             let next = next.map_err(|status| Box::new(Problem::new(status)))?;
-            // A HEAD of a stream has the length of nothing in particular.
-            message.get_or_insert(next);
+            if message.replace(next).is_some() {
+                return Err(malformed("the service answered with more than one message"));
+            }
         }
         if let Some(trailers) = frames.trailers() {
             if let Some(Err(status)) = response::status(trailers) {
                 return Err(failed(status, &metadata));
             }
-            metadata.extend(trailers.clone());
+            for (name, value) in trailers {
+                metadata.append(name.clone(), value.clone());
+            }
         }
         match (response::status(&metadata), message) {
             (Some(_), Some(message)) => {
                 response::unary(&self.inner.plans, route, asked, &metadata, &message)
             }
-            (Some(_), None) => {
-                let message = "the service answered OK without a message";
-                Err(Box::new(problem::own(
-                    Code::Internal,
-                    "MALFORMED_RESPONSE",
-                    message,
-                )))
-            }
+            (Some(_), None) => Err(malformed("the service answered OK without a message")),
             (None, _) => Err(Box::new(response::not_grpc(StatusCode::OK))),
         }
     }
@@ -306,6 +307,10 @@ fn failed(status: Status, metadata: &HeaderMap) -> Box<Problem> {
         problem.http_status = status;
     }
     Box::new(problem)
+}
+
+fn malformed(message: &str) -> Box<Problem> {
+    Box::new(problem::own(Code::Internal, "MALFORMED_RESPONSE", message))
 }
 
 /// The problem of a service that could not be called.

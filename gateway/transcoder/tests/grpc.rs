@@ -145,6 +145,7 @@ async fn answers_that_are_no_messages_are_internal_errors() {
             "UNPRINTABLE_RESPONSE",
         ),
         (vec![], OK, 500, "MALFORMED_RESPONSE"),
+        (vec![frame(b""), frame(b"")], OK, 500, "MALFORMED_RESPONSE"),
         (vec![frame(b"")], &[], 500, "NOT_GRPC"),
         (vec![vec![1, 0, 0, 0, 0]], OK, 500, ""),
         (vec![vec![0, 0, 0]], OK, 500, ""),

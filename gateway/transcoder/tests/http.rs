@@ -25,6 +25,7 @@ fn books() -> App {
             }
             "DeleteBook" => json!({}),
             "MoveBook" => json!({"name": message["otherShelf"]}),
+            "WatchBooks" => book,
             "ImportBooks" => json!({"books": call.messages}),
             "Motto" => json!({"title": "read \"more\""}),
             _ => message.clone(),
@@ -208,6 +209,13 @@ async fn a_head_has_the_length_of_a_get_but_no_body() {
     let got = app.request("HEAD /v1/shelves/1/books/2", &[], "").await;
     assert_eq!((got.status.as_u16(), got.text()), (200, ""));
     assert_eq!(got.header("content-length"), length);
+    let got = app.request("HEAD /v1/shelves/1:watch", &[], "").await;
+    assert_eq!(
+        (got.status.as_u16(), got.text()),
+        (200, ""),
+        "a stream is not read to its end"
+    );
+    assert_eq!(got.header("content-type"), "application/x-ndjson");
     let got = app.request("HEAD /v1/nothing", &[], "").await;
     assert_eq!((got.status.as_u16(), got.text()), (404, ""));
 }
