@@ -111,6 +111,11 @@ impl Subject {
         self.tenant
     }
 
+    /// The tenant's short id; 0 if the token does not say.
+    pub fn tenant_number(&self) -> i64 {
+        self.tenant_number
+    }
+
     /// What the token allows in its tenant.
     pub fn permissions(&self) -> Permissions {
         self.permissions

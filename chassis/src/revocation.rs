@@ -5,14 +5,28 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
+use proto::keys::WatchRevocationsRequest;
+use proto::keys::credential_service_client::CredentialServiceClient;
 use uuid::Uuid;
 
 use crate::caller::Principal;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::peer::{Peers, ServiceName};
+use crate::service_identity::ServiceIdentity;
+use crate::time::date_time;
 use crate::token::Claims;
+
+/// No token lives longer, so a revocation may be forgotten after it.
+pub const MAX_TOKEN_LIFE: chrono::TimeDelta = chrono::TimeDelta::minutes(61);
 
 /// How long the stream of revocations may be silent before tokens are
 /// refused: the bound within which a revocation is known everywhere.
 pub const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait before asking again for a stream that has ended.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Subjects whose tokens are refused. Cheap to clone; clones share.
 #[derive(Clone, Default)]
@@ -86,9 +100,52 @@ impl Revocations {
     }
 }
 
+/// Follows key management's stream of revocations for as long as it is
+/// polled; asks again whenever the stream ends.
+pub async fn follow(peers: Peers, identity: ServiceIdentity, revocations: Revocations, clock: Clock) {
+    loop {
+        if let Err(error) = follow_once(&peers, &identity, &revocations, &clock).await {
+            tracing::warn!(%error, "the stream of revocations has ended; asking again");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow_once(
+    peers: &Peers,
+    identity: &ServiceIdentity,
+    revocations: &Revocations,
+    clock: &Clock,
+) -> Result<()> {
+    let mut client = CredentialServiceClient::new(peers.get(ServiceName::KeyManagement));
+    let request = identity.request(WatchRevocationsRequest {})?;
+    let mut stream = client.watch_revocations(request).await?.into_inner();
+    // A stream that hangs is as bad as one that ends: SILENCE bounds both.
+    while let Ok(next) = tokio::time::timeout(SILENCE, stream.message()).await {
+        let Some(answer) = next? else { break };
+        for revocation in &answer.revocations {
+            let (revoked, forget) = (&revocation.revoke_time, &revocation.forget_time);
+            let time = |t: &Option<Timestamp>| t.as_ref().and_then(date_time);
+            if let (Some(revoked), Some(forget)) = (time(revoked), time(forget)) {
+                revocations.add(&revocation.subject, revoked, forget);
+            }
+        }
+        if answer.synchronised {
+            revocations.heard(clock.now());
+        }
+    }
+    Ok(())
+}
+
 /// How a membership is named as the subject of a revocation.
 pub fn member(tenant: Uuid, user: Uuid) -> String {
     format!("member/{tenant}/{user}")
+}
+
+/// How a user's password is named as the subject of a revocation: a token
+/// that was traded for it directly has this id.
+pub fn password(user: Uuid) -> String {
+    format!("password/{user}")
 }
 
 fn membership(tenant: Option<Uuid>, principal: &Principal) -> Option<String> {

@@ -27,6 +27,10 @@ pub trait TenantOwned: EntityTrait {
     const TENANT: Self::Column;
 }
 
+/// A table of the whole service that any transaction may append to, and none
+/// may read but a global one: such as the log of revocations.
+pub trait Log: EntityTrait {}
+
 /// Declares that a table's rows belong to one tenant, by its column
 /// `tenant_id`: no table can name another one.
 #[macro_export]

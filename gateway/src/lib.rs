@@ -1,1 +1,4 @@
-//! The gateway: credentials in, contract out
+//! The gateway: credentials in, contract out.
+
+mod dialects;
+mod domain;

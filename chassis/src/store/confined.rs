@@ -7,7 +7,7 @@ use sea_orm::{
     EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, Select, UpdateMany,
 };
 
-use super::TenantOwned;
+use super::{Log, TenantOwned};
 use crate::caller::TenantId;
 use crate::error::Result;
 
@@ -120,6 +120,16 @@ impl WriteTx {
             .exec(&self.0.tx)
             .await?
             .rows_affected)
+    }
+
+    /// Appends to a log of the whole service.
+    pub async fn append<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: Log,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        Ok(row.insert(&self.0.tx).await?)
     }
 
     pub(super) async fn commit(self) -> Result<()> {

@@ -1,0 +1,48 @@
+//! The dialects: the documented REST paths of other systems, each one proto
+//! package and one file here that translates to the domain services.
+//! Nothing else in Muster knows a vendor.
+
+mod hardwario;
+
+use bytes::Bytes;
+use chassis::peer::Peers;
+use chassis::server::ServiceStack;
+use http::{Response, StatusCode, header};
+use transcoder::{ErrorShape, Problem};
+
+/// One dialect, as the gateway needs to know it.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialect {
+    /// Full name of its service.
+    pub(crate) service: &'static str,
+    /// What its paths begin with: errors of unknown paths have its shape too.
+    pub(crate) prefixes: &'static [&'static str],
+    /// The shape of its errors.
+    pub(crate) error: fn(&Problem) -> Response<Bytes>,
+}
+
+impl ErrorShape for Dialect {
+    fn shape(&self, problem: &Problem) -> Response<Bytes> {
+        (self.error)(problem)
+    }
+}
+
+/// All dialects.
+pub(crate) const ALL: [Dialect; 1] = [
+    hardwario::DIALECT,
+];
+
+/// Adds the services of all dialects to a stack.
+pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
+    stack
+        .with(hardwario::service(peers))
+}
+
+/// An error's answer with a JSON body.
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

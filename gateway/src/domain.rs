@@ -1,0 +1,134 @@
+//! The domain services as a dialect calls them: with the caller's own token,
+//! or with one that was traded for the tenant which the caller named.
+
+use chassis::peer::{Peer, Peers, ServiceName};
+use chassis::service_identity::bearer;
+use chassis::{Error, Result, Subject};
+use proto::identity::SelectTenantRequest;
+use proto::identity::auth_service_client::AuthServiceClient;
+use proto::identity::user_service_client::UserServiceClient;
+use proto::keys::api_client_service_client::ApiClientServiceClient;
+use proto::keys::api_key_service_client::ApiKeyServiceClient;
+use proto::keys::token_service_client::TokenServiceClient;
+use proto::registry::command_service_client::CommandServiceClient;
+use proto::registry::device_service_client::DeviceServiceClient;
+use proto::registry::site_service_client::SiteServiceClient;
+use proto::registry::tag_service_client::TagServiceClient;
+use proto::tenancy::tenant_service_client::TenantServiceClient;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use uuid::Uuid;
+
+/// The domain services, called on behalf of one caller.
+#[derive(Clone)]
+pub(crate) struct Domain {
+    peers: Peers,
+    token: Option<MetadataValue<Ascii>>,
+    subject: Option<Subject>,
+}
+
+impl Domain {
+    /// Takes the caller over from a request that a dialect received.
+    pub(crate) fn of<T>(peers: &Peers, request: &Request<T>) -> Self {
+        Self {
+            peers: peers.clone(),
+            token: request.metadata().get("authorization").cloned(),
+            subject: request.extensions().get::<Subject>().cloned(),
+        }
+    }
+
+    /// A request that carries the caller's token.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            request
+                .metadata_mut()
+                .insert("authorization", token.clone());
+        }
+        request
+    }
+
+    /// Whoever is calling; an error in a method that is public.
+    pub(crate) fn subject(&self) -> Result<&Subject> {
+        self.subject
+            .as_ref()
+            .ok_or_else(|| Error::unauthenticated("no verified caller"))
+    }
+
+    /// The tenant that the caller's token is scoped to, and an error if to none.
+    pub(crate) fn tenant(&self) -> Result<Uuid> {
+        Ok(self.subject()?.clone().scoped()?.tenant().0)
+    }
+
+    /// The short id of that tenant.
+    pub(crate) fn tenant_number(&self) -> Result<i64> {
+        Ok(self.subject()?.clone().scoped()?.tenant_number())
+    }
+
+    /// The domain as seen from the tenant that the request named: the same
+    /// one if the token is scoped to it; a user's token is traded for one that
+    /// is; anybody else is refused.
+    pub(crate) async fn in_tenant(&self, tenant: Uuid) -> Result<Self> {
+        let subject = self.subject()?;
+        if subject.tenant().is_some_and(|t| t.0 == tenant) {
+            return Ok(self.clone());
+        }
+        subject.user().map_err(|_| {
+            Error::denied("OTHER_TENANT", "the credential belongs to another tenant")
+        })?;
+        let wanted = SelectTenantRequest {
+            tenant_id: tenant.to_string(),
+        };
+        let answer = self.auth().select_tenant(self.request(wanted)).await?;
+        self.with_token(&answer.into_inner().access_token)
+    }
+
+    /// The domain as seen with another token of the same installation, which
+    /// a service has just issued.
+    fn with_token(&self, token: &str) -> Result<Self> {
+        Ok(Self {
+            token: Some(bearer(token)?),
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn auth(&self) -> AuthServiceClient<Peer> {
+        AuthServiceClient::new(self.peers.get(ServiceName::Identity))
+    }
+
+    pub(crate) fn users(&self) -> UserServiceClient<Peer> {
+        UserServiceClient::new(self.peers.get(ServiceName::Identity))
+    }
+
+    pub(crate) fn tenants(&self) -> TenantServiceClient<Peer> {
+        TenantServiceClient::new(self.peers.get(ServiceName::Tenancy))
+    }
+
+    pub(crate) fn devices(&self) -> DeviceServiceClient<Peer> {
+        DeviceServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
+    }
+
+    pub(crate) fn tags(&self) -> TagServiceClient<Peer> {
+        TagServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
+    }
+
+    pub(crate) fn sites(&self) -> SiteServiceClient<Peer> {
+        SiteServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
+    }
+
+    pub(crate) fn commands(&self) -> CommandServiceClient<Peer> {
+        CommandServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
+    }
+
+    pub(crate) fn api_keys(&self) -> ApiKeyServiceClient<Peer> {
+        ApiKeyServiceClient::new(self.peers.get(ServiceName::KeyManagement))
+    }
+
+    pub(crate) fn api_clients(&self) -> ApiClientServiceClient<Peer> {
+        ApiClientServiceClient::new(self.peers.get(ServiceName::KeyManagement))
+    }
+
+    pub(crate) fn tokens(&self) -> TokenServiceClient<Peer> {
+        TokenServiceClient::new(self.peers.get(ServiceName::KeyManagement))
+    }
+}

@@ -1,0 +1,139 @@
+//! ApiClientService: programs that trade a client key and secret for tokens.
+
+use std::sync::Arc;
+
+use chassis::paging::Page;
+use chassis::permissions::Permissions;
+use chassis::store::Store;
+use chassis::time::timestamp;
+use chassis::{Clock, Error, Result, open};
+use proto::keys::api_client_service_server::ApiClientService;
+use proto::keys::{
+    ApiClient, CreateApiClientRequest, CreateApiClientResponse, DeleteApiClientRequest, DeleteApiClientResponse,
+    GetApiClientRequest, ListApiClientsRequest, ListApiClientsResponse, get_api_client_request,
+};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use tonic::{Request, Response, Status};
+
+use crate::api_keys::chosen;
+use crate::entity::api_client::{ActiveModel, Column, Entity, Model};
+use crate::grants;
+use crate::key_format;
+use crate::master_key::{MasterKey, PEPPER};
+use crate::revocations::Revoker;
+
+/// How long tokens live if the client does not say, in seconds.
+const DEFAULT_TTL: i32 = 600;
+/// 32 characters of 62: 190 bits.
+const CLIENT_KEY: usize = 32;
+/// 48 characters of 62: 285 bits.
+const CLIENT_SECRET: usize = 48;
+
+pub(crate) struct ApiClients {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) master: Arc<MasterKey>,
+    pub(crate) revoker: Revoker,
+}
+
+#[tonic::async_trait]
+impl ApiClientService for ApiClients {
+    async fn create_api_client(
+        &self,
+        request: Request<CreateApiClientRequest>,
+    ) -> Result<Response<CreateApiClientResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let client = req.api_client.unwrap_or_default();
+        let granted = grants::granted(&caller, &client.permissions, "api_client.permissions")?;
+        let client_secret = given_or_random(req.client_secret, CLIENT_SECRET)?;
+        let ttl = client.token_ttl.map_or(Ok(DEFAULT_TTL), |ttl| i32::try_from(ttl.seconds));
+        let row = ActiveModel {
+            id: Set(chosen(&req.api_client_id).unwrap_or_else(|| self.clock.new_id())),
+            tenant_number: Set(caller.tenant_number()),
+            client_key: Set(given_or_random(client.client_key, CLIENT_KEY)?),
+            display_name: Set(client.display_name),
+            permissions: Set(granted.to_scope()),
+            metadata: Set(grants::stored(client.metadata)),
+            creator: Set(caller.principal().to_string()),
+            disabled: Set(client.disabled),
+            token_ttl: Set(ttl.map_err(Error::internal)?),
+            pepper: Set(PEPPER),
+            secret_hash: Set(self.master.hash(&client_secret)),
+            create_time: Set(self.clock.now()),
+            ..Default::default()
+        };
+        let row = self.store.change(&caller, async |tx| tx.insert(row).await).await.map_err(|e| {
+            e.unique(&[("client_key", "api_client.client_key"), ("id", "api_client_id")])
+        })?;
+        Ok(Response::new(CreateApiClientResponse { api_client: Some(shown(row)), client_secret }))
+    }
+
+    async fn get_api_client(&self, request: Request<GetApiClientRequest>) -> Result<Response<ApiClient>, Status> {
+        let (caller, req) = open(request)?;
+        let (query, wanted) = match req.client {
+            Some(get_api_client_request::Client::Number(number)) => (Column::Number.eq(number), number.to_string()),
+            Some(get_api_client_request::Client::Id(id)) => (Column::Id.eq(chosen(&id)), id),
+            None => return Err(Error::invalid("client", "is required").into()),
+        };
+        let row = self.store.read(&caller).await?.one(Entity::find().filter(query)).await?;
+        Ok(Response::new(shown(row.ok_or_else(|| Error::not_found("API client", wanted))?)))
+    }
+
+    async fn list_api_clients(
+        &self,
+        request: Request<ListApiClientsRequest>,
+    ) -> Result<Response<ListApiClientsResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let page = Page::new(req.page_size, &req.page_token)?.skip(req.skip);
+        let mut query = Entity::find().order_by_asc(Column::Number).limit(page.limit()).offset(page.skip);
+        if let Some(after) = page.after {
+            query = query.filter(Column::Number.gt(after));
+        }
+        let tx = self.store.read(&caller).await?;
+        let total = tx.count(Entity::find()).await?;
+        let (rows, next_page_token) = page.finish(tx.all(query).await?, |row| row.number);
+        Ok(Response::new(ListApiClientsResponse {
+            api_clients: rows.into_iter().map(shown).collect(),
+            next_page_token,
+            total_size: i64::try_from(total).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn delete_api_client(
+        &self,
+        request: Request<DeleteApiClientRequest>,
+    ) -> Result<Response<DeleteApiClientResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let written = self
+            .store
+            .change(&caller, async |tx| {
+                let deleted = tx.delete(Entity::delete_many().filter(Column::Id.eq(chosen(&req.id)))).await?;
+                if deleted == 0 {
+                    return Err(Error::not_found("API client", &req.id));
+                }
+                self.revoker.write(tx, chosen(&req.id).unwrap_or_default()).await
+            })
+            .await?;
+        self.revoker.tell(written);
+        Ok(Response::new(DeleteApiClientResponse {}))
+    }
+}
+
+fn given_or_random(given: String, length: usize) -> Result<String> {
+    if given.is_empty() { key_format::random(length) } else { Ok(given) }
+}
+
+fn shown(row: Model) -> ApiClient {
+    ApiClient {
+        id: row.id.to_string(),
+        number: row.number,
+        client_key: row.client_key,
+        display_name: row.display_name,
+        permissions: Permissions::from_scope(&row.permissions).names().map(str::to_owned).collect(),
+        token_ttl: Some(prost_types::Duration { seconds: row.token_ttl.into(), nanos: 0 }),
+        disabled: row.disabled,
+        metadata: grants::shown(row.metadata),
+        creator: row.creator,
+        create_time: Some(timestamp(row.create_time)),
+    }
+}

@@ -1,0 +1,102 @@
+//! The one place that signs tokens: private keys never leave this module.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chassis::store::Store;
+use chassis::token::{AUDIENCE, Claims, ISSUER};
+use chassis::{Clock, Error, Result};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use proto::keys::Jwk;
+use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder};
+
+use crate::entity::signing_key::{ActiveModel, Column, Entity, Model};
+use crate::master_key::MasterKey;
+
+/// Algorithm of new keys (RFC 7518).
+const ALGORITHM: &str = "ES256";
+
+/// Signs tokens with the newest key. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Signer(Arc<Inner>);
+
+struct Inner {
+    kid: String,
+    key: EncodingKey,
+    public: Vec<Jwk>,
+    clock: Clock,
+}
+
+impl Signer {
+    /// Loads the keys; makes the first one.
+    pub(crate) async fn open(store: &Store, master: &MasterKey, clock: &Clock) -> Result<Self> {
+        let mut keys = all(store).await?;
+        if keys.is_empty() {
+            let first = generate(master, clock)?;
+            store
+                .change_global("make the first signing key", async |tx| tx.insert(first).await)
+                .await?;
+            keys = all(store).await?;
+        }
+        let newest = keys.last().ok_or_else(|| Error::internal("there is no signing key"))?;
+        let private = master.unwrap(&newest.kid, &newest.wrapped)?;
+        Ok(Self(Arc::new(Inner {
+            kid: newest.kid.clone(),
+            key: EncodingKey::from_ec_der(&private),
+            public: keys.iter().map(public).collect(),
+            clock: clock.clone(),
+        })))
+    }
+
+    /// Signs a token that lives for `life` seconds from now.
+    pub(crate) fn sign(&self, claims: Claims, life: i64) -> Result<String> {
+        let iat = self.0.clock.now().timestamp();
+        let claims = Claims { iss: ISSUER.to_owned(), aud: AUDIENCE.to_owned(), iat, exp: iat + life, ..claims };
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(self.0.kid.clone());
+        encode(&header, &claims, &self.0.key).map_err(Error::internal)
+    }
+
+    /// The public keys.
+    pub(crate) fn public(&self) -> Vec<Jwk> {
+        self.0.public.clone()
+    }
+}
+
+async fn all(store: &Store) -> Result<Vec<Model>> {
+    let tx = store.global("read the signing keys").await?;
+    tx.all(Entity::find().order_by_asc(Column::Number)).await
+}
+
+fn generate(master: &MasterKey, clock: &Clock) -> Result<ActiveModel> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(Error::internal)?;
+    let private = pair.to_pkcs8v1().map_err(Error::internal)?;
+    // An uncompressed point: 4, then 32 bytes of x and 32 bytes of y (SEC 1).
+    let point = pair.public_key().as_ref();
+    let (x, y) = point[1..].split_at(32);
+    let kid = clock.new_id().simple().to_string();
+    Ok(ActiveModel {
+        wrapped: Set(master.wrap(&kid, private.as_ref())?),
+        kid: Set(kid),
+        algorithm: Set(ALGORITHM.to_owned()),
+        x: Set(BASE64_URL_SAFE_NO_PAD.encode(x)),
+        y: Set(BASE64_URL_SAFE_NO_PAD.encode(y)),
+        create_time: Set(clock.now()),
+        ..Default::default()
+    })
+}
+
+fn public(key: &Model) -> Jwk {
+    Jwk {
+        kty: "EC".to_owned(),
+        r#use: "sig".to_owned(),
+        alg: key.algorithm.clone(),
+        kid: key.kid.clone(),
+        crv: "P-256".to_owned(),
+        x: key.x.clone(),
+        y: key.y.clone(),
+    }
+}

@@ -1,0 +1,129 @@
+//! TokenService: short-lived tokens that a program asks for by name.
+
+use chassis::caller::Principal;
+use chassis::store::Store;
+use chassis::time::timestamp;
+use chassis::token::Claims;
+use chassis::{Caller, Clock, Error, Result, open, open_public};
+use chrono::TimeDelta;
+use proto::keys::token_service_server::TokenService;
+use proto::keys::{
+    GetJwksRequest, GetJwksResponse, IssueTokenRequest, RenewTokenRequest, RevokeTokenRequest, RevokeTokenResponse,
+    Token,
+};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select};
+use tonic::{Request, Response, Status};
+
+use crate::entity::token::{ActiveModel, Column, Entity, Model};
+use crate::entity::api_client;
+use crate::revocations::Revoker;
+use crate::signer::Signer;
+
+pub(crate) struct Tokens {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) signer: Signer,
+    pub(crate) revoker: Revoker,
+}
+
+#[tonic::async_trait]
+impl TokenService for Tokens {
+    async fn issue_token(&self, request: Request<IssueTokenRequest>) -> Result<Response<Token>, Status> {
+        let (caller, req) = open(request)?;
+        let client = calling_client(&caller)?;
+        // Else a token could beget tokens for ever, without the client's secret.
+        if caller.subject().token_number().is_some() {
+            return Err(Error::denied("CLIENT_SECRET_REQUIRED", "present the client key and secret, not a token").into());
+        }
+        let tx = self.store.read(&caller).await?;
+        let found = tx.one(api_client::Entity::find().filter(api_client::Column::Id.eq(client))).await?;
+        let allowed = found.ok_or_else(|| Error::not_found("API client", client))?.token_ttl;
+        drop(tx);
+        let wanted = req.ttl.and_then(|ttl| i32::try_from(ttl.seconds).ok());
+        let ttl = wanted.map_or(allowed, |wanted| wanted.min(allowed));
+        let now = self.clock.now();
+        let row = ActiveModel {
+            id: Set(self.clock.new_id()),
+            client_id: Set(client),
+            ttl: Set(ttl),
+            create_time: Set(now),
+            expire_time: Set(now + TimeDelta::seconds(ttl.into())),
+            ..Default::default()
+        };
+        let row = self.store.change(&caller, async |tx| tx.insert(row).await).await?;
+        Ok(Response::new(self.signed(&caller, &row)?))
+    }
+
+    async fn renew_token(&self, request: Request<RenewTokenRequest>) -> Result<Response<Token>, Status> {
+        let (caller, req) = open(request)?;
+        let client = calling_client(&caller)?;
+        let now = self.clock.now();
+        let row = self
+            .store
+            .change(&caller, async |tx| {
+                let row = tx.one(own(client, req.number)).await?;
+                let row = row.filter(|row| row.revoke_time.is_none() && row.expire_time > now);
+                let row = row.ok_or_else(|| Error::not_found("live token", req.number))?;
+                let expire_time = Set(now + TimeDelta::seconds(row.ttl.into()));
+                tx.update(ActiveModel { expire_time, ..row.into_active_model() }).await
+            })
+            .await?;
+        Ok(Response::new(self.signed(&caller, &row)?))
+    }
+
+    async fn revoke_token(&self, request: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let client = calling_client(&caller)?;
+        let now = self.clock.now();
+        let written = self
+            .store
+            .change(&caller, async |tx| {
+                let row = tx.one(own(client, req.number)).await?;
+                let row = row.ok_or_else(|| Error::not_found("token", req.number))?;
+                let id = row.id;
+                let revoke_time = Set(Some(row.revoke_time.unwrap_or(now)));
+                tx.update(ActiveModel { revoke_time, ..row.into_active_model() }).await?;
+                self.revoker.write(tx, id).await
+            })
+            .await?;
+        self.revoker.tell(written);
+        Ok(Response::new(RevokeTokenResponse {}))
+    }
+
+    async fn get_jwks(&self, request: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
+        open_public(request)?;
+        Ok(Response::new(GetJwksResponse { keys: self.signer.public() }))
+    }
+}
+
+impl Tokens {
+    fn signed(&self, caller: &Caller, row: &Model) -> Result<Token> {
+        let claims = Claims {
+            sub: caller.principal().to_string(),
+            jti: row.id.to_string(),
+            scope: caller.permissions().to_scope(),
+            tid: Some(caller.tenant().0),
+            tno: caller.tenant_number(),
+            tkn: Some(row.number),
+            ..Claims::default()
+        };
+        Ok(Token {
+            number: row.number,
+            access_token: self.signer.sign(claims, row.ttl.into())?,
+            ttl: Some(prost_types::Duration { seconds: row.ttl.into(), nanos: 0 }),
+            expire_time: Some(timestamp(row.expire_time)),
+        })
+    }
+}
+
+fn calling_client(caller: &Caller) -> Result<Uuid> {
+    match caller.principal() {
+        Principal::Client(id) => Ok(*id),
+        _ => Err(Error::denied("CLIENT_REQUIRED", "only an API client may do this: present its key and secret")),
+    }
+}
+
+fn own(client: Uuid, number: i64) -> Select<Entity> {
+    Entity::find().filter(Column::ClientId.eq(client)).filter(Column::Number.eq(number))
+}
