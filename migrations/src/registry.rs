@@ -1,5 +1,8 @@
-//! Tables of the service.
+//! Tables of the device registry: devices, what marks and proves them, where
+//! they are and what they can be told.
 use sea_orm_migration::prelude::*;
+
+mod m0001_devices;
 
 /// The history.
 pub struct Migrator;
@@ -7,6 +10,6 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![]
+        vec![Box::new(m0001_devices::Migration)]
     }
 }

@@ -1,1 +1,56 @@
-//! The device-registry service
+//! The device registry: which devices a tenant has, what marks them, where
+//! they are and what they can be told. Each `<noun>s` module answers the
+//! calls about one kind of resource; the other modules hold what they share:
+//! how updates are masked, lists paged, etags compared and ids chosen.
+
+mod attributes;
+mod commands;
+mod device_filter;
+mod device_row;
+mod devices;
+mod entity;
+mod etag;
+mod ids;
+mod mask;
+mod paged;
+mod references;
+mod sites;
+mod tags;
+
+use chassis::Clock;
+use chassis::peer::{ServiceName, Stack};
+use chassis::server::ServiceStack;
+use chassis::store::Store;
+use chassis::token::Verifier;
+use proto::registry::command_service_server::CommandServiceServer;
+use proto::registry::device_service_server::DeviceServiceServer;
+use proto::registry::site_service_server::SiteServiceServer;
+use proto::registry::tag_service_server::TagServiceServer;
+
+/// The history of the tables that [`stack`] needs.
+pub use migrations::registry::Migrator;
+
+/// The whole service, on a database that [`Migrator`] brought up to date.
+pub fn stack(store: Store, clock: Clock, verifier: Verifier) -> Stack {
+    let (devices, tags, sites) = (
+        devices::Devices {
+            store: store.clone(),
+            clock: clock.clone(),
+        },
+        tags::Tags {
+            store: store.clone(),
+            clock: clock.clone(),
+        },
+        sites::Sites {
+            store: store.clone(),
+            clock: clock.clone(),
+        },
+    );
+    let commands = commands::Commands { store, clock };
+    ServiceStack::new(ServiceName::DeviceRegistry, verifier)
+        .with(DeviceServiceServer::new(devices))
+        .with(TagServiceServer::new(tags))
+        .with(SiteServiceServer::new(sites))
+        .with(CommandServiceServer::new(commands))
+        .build()
+}

@@ -1,0 +1,15 @@
+//! The tables.
+
+pub(crate) mod command;
+pub(crate) mod device;
+pub(crate) mod device_secret;
+pub(crate) mod device_tag;
+pub(crate) mod site;
+pub(crate) mod tag;
+
+chassis::tenant_owned!(command);
+chassis::tenant_owned!(device);
+chassis::tenant_owned!(device_secret);
+chassis::tenant_owned!(device_tag);
+chassis::tenant_owned!(site);
+chassis::tenant_owned!(tag);
