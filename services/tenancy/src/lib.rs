@@ -1,1 +1,49 @@
-//! The tenancy service
+//! On whose behalf: tenants, who is a member of which, in which role, and
+//! what a role allows. Users are identity's; here they are ids only.
+
+mod entity;
+mod members;
+mod roles;
+mod tenants;
+
+use chassis::peer::{Peers, ServiceName, Stack};
+use chassis::server::ServiceStack;
+use chassis::service_identity::ServiceIdentity;
+use chassis::store::Store;
+use chassis::token::Verifier;
+use chassis::{Clock, Error};
+use proto::tenancy::member_service_server::MemberServiceServer;
+use proto::tenancy::tenant_service_server::TenantServiceServer;
+use uuid::Uuid;
+
+pub use migrations::tenancy::Migrator;
+
+/// The service behind its layers.
+pub fn stack(
+    store: Store,
+    clock: Clock,
+    peers: Peers,
+    identity: ServiceIdentity,
+    verifier: Verifier,
+) -> Stack {
+    let tenants = tenants::Tenants {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let members = members::Members {
+        store,
+        clock,
+        peers,
+        identity,
+    };
+    ServiceStack::new(ServiceName::Tenancy, verifier)
+        .with(TenantServiceServer::new(tenants))
+        .with(MemberServiceServer::new(members))
+        .build()
+}
+
+/// An id of a request; its form is the contract's rule.
+fn id(field: &'static str, text: &str) -> Result<Uuid, Error> {
+    text.parse()
+        .map_err(|_| Error::invalid(field, "must be a UUID"))
+}
