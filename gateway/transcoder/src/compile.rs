@@ -89,6 +89,7 @@ impl Compiler<'_> {
         for variable in &template.variables {
             match self.variable(variable) {
                 Ok(field) => variables.push(PathVariable {
+                    name: variable.path.join("."),
                     field,
                     start: variable.start,
                     end: variable.end,

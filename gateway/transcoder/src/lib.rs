@@ -8,6 +8,18 @@
 //!
 //! Between JSON and the wire format there is no message: descriptors are
 //! compiled to flat tables, by which JSON is written as wire bytes and back.
+//!
+//! ```no_run
+//! # async fn serve(set: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+//! use tonic_transcoder::Transcoder;
+//!
+//! let transcoder = Transcoder::builder(set).build()?;
+//! let grpc = tonic::transport::Endpoint::from_static("http://[::1]:50051").connect_lazy();
+//! let app = axum::Router::new().fallback_service(transcoder.into_service(grpc));
+//! axum::serve(tokio::net::TcpListener::bind("[::1]:8080").await?, app).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod bind;
 mod builder;

@@ -90,7 +90,11 @@ impl Incoming<'_> {
     /// The messages of the call, each in its frame.
     pub(crate) fn frames(&self) -> Outcome<Bytes> {
         let mut out = Vec::with_capacity(64 + self.body.len());
-        if self.route.rule.method.client_streaming && self.media()? == Media::Json {
+        let streaming = self.route.rule.method.client_streaming;
+        if streaming && self.body.is_empty() && self.route.body != BodyPlan::None {
+            return Ok(Bytes::new());
+        }
+        if streaming && self.media()? == Media::Json {
             self.stream(&mut out)?;
         } else {
             let start = frames::open(&mut out);

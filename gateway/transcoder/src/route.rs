@@ -81,6 +81,7 @@ pub(crate) struct EtagAt {
 /// A variable of the path and the field it is bound to.
 #[derive(Debug)]
 pub(crate) struct PathVariable {
+    pub(crate) name: String,
     pub(crate) field: FieldPath,
     pub(crate) start: usize,
     pub(crate) end: usize,

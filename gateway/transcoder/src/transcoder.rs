@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use tonic::{Code, Status};
@@ -50,6 +50,17 @@ impl Matched {
     /// The gRPC method that will be called.
     pub fn method(&self) -> &MethodInfo {
         &self.route.rule.method
+    }
+
+    /// The variables of the path: field paths as the template has them, and
+    /// values as the path has them, percent-encoded.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self
+            .route
+            .variables
+            .iter()
+            .map(|variable| variable.name.as_str());
+        names.zip(self.captures.iter().map(String::as_str))
     }
 
     /// The rule that was found.
@@ -161,10 +172,9 @@ impl Transcoder {
         R: http_body::Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let route = matched.route.clone();
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
-        let framing = Framing::of(&route, &parts.headers);
+        let framing = Framing::of(&matched.route, &parts.headers);
         let body = collect(body, self.inner.limits.body)
             .await
             .map_err(|f| f.into_problem())?;
@@ -172,6 +182,7 @@ impl Transcoder {
             .grpc_request(&matched, parts, &body)
             .map_err(|f| f.into_problem())?;
         drop(body);
+        let route = matched.route;
         let answer = grpc
             .oneshot(call)
             .await
@@ -179,7 +190,7 @@ impl Transcoder {
         let (answer, body) = answer.into_parts();
         match response::status(&answer.headers) {
             Some(Err(status)) => return Err(failed(status, &answer.headers)),
-            None if answer.status != StatusCode::OK => {
+            None if !is_grpc(&answer) => {
                 return Err(Box::new(response::not_grpc(answer.status)));
             }
             _ => {}
@@ -293,6 +304,13 @@ impl Transcoder {
             first,
         ))
     }
+}
+
+/// Whether an answer can be gRPC at all; some services leave out the type.
+fn is_grpc(answer: &http::response::Parts) -> bool {
+    let content_type = answer.headers.get(header::CONTENT_TYPE);
+    let typed = content_type.is_none_or(|value| value.as_bytes().starts_with(b"application/grpc"));
+    answer.status == StatusCode::OK && typed
 }
 
 /// The problem of a call that failed; its headers' metadata counts too.

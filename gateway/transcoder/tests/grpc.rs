@@ -193,6 +193,9 @@ async fn proxies_that_do_not_speak_grpc_are_understood() {
         (418, 500),
     ] {
         let mut response = Response::new(Body::empty());
+        response
+            .headers_mut()
+            .insert("content-type", "text/html".parse().unwrap());
         *response.status_mut() = http.try_into().unwrap();
         let (status, _, body) = get(BOOK, response).await;
         assert_eq!(

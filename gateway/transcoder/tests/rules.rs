@@ -163,6 +163,32 @@ fn rules_that_differ_in_method_verb_or_depth_live_together() {
 }
 
 #[test]
+fn a_match_tells_its_method_and_variables() {
+    let transcoder = Transcoder::builder(support::descriptors()).build().unwrap();
+    let matched = transcoder
+        .route(&http::Method::PATCH, "/v1/shelves/1/books/a%20b")
+        .unwrap();
+    assert_eq!(matched.method().path, "/library.v1.Library/UpdateBook");
+    let variables: Vec<(&str, &str)> = matched.variables().collect();
+    assert_eq!(variables, [("book.name", "shelves/1/books/a%20b")]);
+    let error = transcoder
+        .route(&http::Method::POST, "/v1/shelves/1/books/2")
+        .unwrap_err();
+    let allow = [
+        http::Method::DELETE,
+        http::Method::GET,
+        http::Method::HEAD,
+        http::Method::PATCH,
+    ];
+    assert_eq!(
+        error,
+        tonic_transcoder::RouteError::MethodNotAllowed {
+            allow: allow.into()
+        }
+    );
+}
+
+#[test]
 fn services_can_be_left_out() {
     let transcoder = Transcoder::builder(support::descriptors())
         .service_filter(|service| service == "library.v1.Styled")
