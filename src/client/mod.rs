@@ -1,0 +1,63 @@
+//! The commands for people and scripts: each calls the gateway over gRPC,
+//! with a saved session or an API key, and prints a table or JSON.
+
+mod api_clients;
+mod api_keys;
+mod connect;
+mod credentials;
+mod devices;
+mod failure;
+mod login;
+mod options;
+mod out;
+mod parse;
+mod password;
+mod server_url;
+mod tenants;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What a person or a script asks of a running installation.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Log in, and remember the session for the commands that follow
+    Login(login::Login),
+    /// End the session and forget it
+    Logout(login::Logout),
+    /// Show who calls, in which tenant, and what is allowed
+    Whoami(login::Whoami),
+    /// API keys: long-lived secrets for programs
+    Key(api_keys::Keys),
+    /// API clients: programs that trade a secret for short-lived tokens
+    Client(api_clients::Clients),
+    /// Devices of the tenant
+    Device(devices::Devices),
+    /// Users that the tenant manages
+    User(users::Users),
+    /// Tenants that the caller may act for
+    Tenant(tenants::Tenants),
+}
+
+/// Carries a command out. Failures are told on standard error.
+pub(crate) async fn run(command: Command) -> ExitCode {
+    let done = match command {
+        Command::Login(login) => login.run().await,
+        Command::Logout(logout) => logout.run().await,
+        Command::Whoami(whoami) => whoami.run().await,
+        Command::Key(keys) => keys.run().await,
+        Command::Client(clients) => clients.run().await,
+        Command::Device(devices) => devices.run().await,
+        Command::User(users) => users.run().await,
+        Command::Tenant(tenants) => tenants.run().await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out::note(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What the commands print: tables for people, JSON for programs.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use prost_types::Timestamp;
+use serde_json::{Value, json};
+use tonic::Status;
+
+use super::failure::Failure;
+
+/// How many rows to ask for at once.
+const PAGE: usize = 200;
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Something that can be printed.
+pub(crate) trait Show {
+    /// The columns of a list; the first is the id.
+    const COLUMNS: &'static [&'static str];
+
+    /// One cell a column.
+    fn cells(&self) -> Vec<String>;
+
+    /// As the JSON API has it, with every field.
+    fn json(&self) -> Value;
+
+    /// Names and values when it is printed alone.
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Self::COLUMNS.iter().copied().zip(self.cells()).collect()
+    }
+}
+
+impl Output {
+    /// Prints a list.
+    pub(crate) fn list<T: Show>(self, items: &[T]) -> Result<(), Failure> {
+        match self {
+            Self::Json => print(&pretty(&items.iter().map(T::json).collect())),
+            Self::Table if items.is_empty() => {
+                note("There are none.");
+                Ok(())
+            }
+            Self::Table => {
+                let rows = items.iter().map(T::cells).collect();
+                print(&table(Some(T::COLUMNS), rows))
+            }
+        }
+    }
+
+    /// Prints one thing.
+    pub(crate) fn one<T: Show>(self, item: &T) -> Result<(), Failure> {
+        self.object(&item.details(), &item.json())
+    }
+
+    /// Prints names and values to people, an object to programs.
+    pub(crate) fn object(self, details: &[(&str, String)], json: &Value) -> Result<(), Failure> {
+        match self {
+            Self::Json => print(&pretty(json)),
+            Self::Table => {
+                let rows = details
+                    .iter()
+                    .map(|(name, value)| vec![(*name).to_owned(), value.clone()])
+                    .collect();
+                print(&table(None, rows))
+            }
+        }
+    }
+
+    /// Prints a sentence to people, an object to programs.
+    pub(crate) fn said(self, sentence: &str, json: &Value) -> Result<(), Failure> {
+        match self {
+            Self::Json => print(&pretty(json)),
+            Self::Table => print(sentence),
+        }
+    }
+
+    /// Prints something whose secret is shown only now.
+    pub(crate) fn with_secret<T: Show>(
+        self,
+        item: &T,
+        secret: &str,
+        json: &Value,
+    ) -> Result<(), Failure> {
+        self.object(&item.details(), json)?;
+        match self {
+            Self::Json => Ok(()),
+            Self::Table => print(&format!("Secret (shown only now): {secret}")),
+        }
+    }
+}
+
+/// Reads a list page by page, up to a limit.
+pub(crate) async fn pages<T>(
+    limit: Option<usize>,
+    mut page: impl AsyncFnMut(i32, String) -> Result<(Vec<T>, String), Status>,
+) -> Result<Vec<T>, Failure> {
+    let limit = limit.unwrap_or(usize::MAX);
+    let mut items = Vec::new();
+    let mut token = String::new();
+    loop {
+        let wanted = i32::try_from(PAGE.min(limit - items.len())).unwrap_or(i32::MAX);
+        let (found, next) = page(wanted, token).await?;
+        items.extend(found);
+        if next.is_empty() || items.len() >= limit {
+            items.truncate(limit);
+            return Ok(items);
+        }
+        token = next;
+    }
+}
+
+/// A time as JSON has it (RFC 3339), or null.
+pub(crate) fn json_time(time: Option<&Timestamp>) -> Value {
+    time.and_then(chassis::time::date_time)
+        .map_or(Value::Null, |time| {
+            json!(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+        })
+}
+
+/// A time as people read it; empty if it is unset.
+pub(crate) fn time(time: Option<&Timestamp>) -> String {
+    time.and_then(chassis::time::date_time)
+        .map(|time| time.format("%Y-%m-%d %H:%MZ").to_string())
+        .unwrap_or_default()
+}
+
+/// An enum's value as people read it: `STATE_ACTIVE` is "active".
+pub(crate) fn state(name: &str) -> String {
+    name.trim_start_matches("STATE_")
+        .to_ascii_lowercase()
+        .replace('_', " ")
+}
+
+/// Prints a line to standard error.
+pub(crate) fn note(line: &str) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints lines to standard output. A reader that has seen enough, such as
+/// `head`, is no failure.
+fn print(lines: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{lines}").and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::caused("can't write to standard output", &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn pretty(json: &Value) -> String {
+    format!("{json:#}")
+}
+
+/// A table without lines, so that it is easy to copy from and to cut.
+fn table(header: Option<&[&str]>, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(header) = header {
+        table.set_header(header.iter().copied());
+    }
+    table.add_rows(rows.iter().map(|row| row.iter().map(|cell| plain(cell))));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    // The first column is copied, so it is never broken into lines.
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table.trim_fmt()
+}
+
+/// What others wrote may hold sequences that a terminal obeys.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_can_be_cut_and_does_not_command_the_terminal() {
+        let rows = vec![
+            vec!["1".to_owned(), "pump\u{1b}[2J".to_owned()],
+            vec!["22".to_owned(), "valve".to_owned()],
+        ];
+        assert_eq!(
+            table(Some(&["ID", "NAME"]), rows),
+            "ID  NAME\n1   pump [2J\n22  valve"
+        );
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        let time = Timestamp {
+            seconds: 1_800_000_000,
+            nanos: 500_000_000,
+        };
+        assert_eq!(json_time(Some(&time)), json!("2027-01-15T08:00:00.500Z"));
+        assert_eq!(json_time(None), Value::Null);
+    }
+
+    #[tokio::test]
+    async fn pages_are_read_until_the_limit_or_the_end() {
+        for (limit, expected) in [
+            (None, 450),
+            (Some(3), 3),
+            (Some(250), 250),
+            (Some(1000), 450),
+        ] {
+            let read = pages(limit, async |size, token: String| {
+                let from: usize = token.parse().unwrap_or(0);
+                let to = (from + usize::try_from(size).unwrap()).min(450);
+                let next = if to < 450 {
+                    to.to_string()
+                } else {
+                    String::new()
+                };
+                Ok(((from..to).collect(), next))
+            });
+            let read: Vec<usize> = read.await.unwrap();
+            assert_eq!(read, (0..expected).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Values as people type them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::builder::PossibleValuesParser;
+use proto::access::{ALL_PERMISSIONS, scope};
+
+/// The longest span that is understood; nothing here is meant to last longer.
+const MAX_SECONDS: i64 = 100 * 366 * 24 * 3600;
+
+/// When something ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// So long after now.
+    After(TimeDelta),
+    /// At this time.
+    At(DateTime<Utc>),
+}
+
+impl End {
+    /// The time, if it is `now`.
+    pub(crate) fn time(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::After(span) => now + span,
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// Reads a span such as `90d`, or a time such as `2027-01-01T00:00:00Z`.
+pub(crate) fn end(text: &str) -> Result<End, String> {
+    if let Ok(span) = span(text) {
+        return Ok(End::After(span));
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| End::At(time.to_utc()))
+        .map_err(|_| "write a span such as 90d, or a time such as 2027-01-01T00:00:00Z".to_owned())
+}
+
+/// Reads a span such as `10m`: seconds, minutes, hours, days or weeks.
+pub(crate) fn span(text: &str) -> Result<TimeDelta, String> {
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 24 * 3600,
+        Some('w') => 7 * 24 * 3600,
+        _ => 0,
+    };
+    text.get(..text.len().saturating_sub(1))
+        .filter(|digits| unit > 0 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse::<i64>().ok())
+        .and_then(|count| count.checked_mul(unit))
+        .filter(|seconds| (1..=MAX_SECONDS).contains(seconds))
+        .map(TimeDelta::seconds)
+        .ok_or_else(|| "write a number and s, m, h, d or w, such as 10m".to_owned())
+}
+
+/// Reads a label, `key=value`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write key=value".to_owned()),
+    }
+}
+
+/// Reads a permission's name, and lists them all in the help.
+pub(crate) fn permission() -> PossibleValuesParser {
+    PossibleValuesParser::new(ALL_PERMISSIONS.iter().map(|p| scope(*p)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read() {
+        for (text, seconds) in [("45s", 45), ("10m", 600), ("2h", 7200), ("90d", 7_776_000)] {
+            assert_eq!(span(text), Ok(TimeDelta::seconds(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "10",
+            "-1d",
+            "+1d",
+            "0s",
+            "1.5h",
+            "9999999999999999d",
+            "200000w",
+            "5µ",
+        ] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_a_span_or_a_time() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let ends = |text| end(text).map(|end| end.time(now).to_rfc3339());
+        assert_eq!(ends("1h").unwrap(), "2027-01-15T09:00:00+00:00");
+        assert_eq!(
+            ends("2027-01-01T00:00:00+01:00").unwrap(),
+            "2026-12-31T23:00:00+00:00"
+        );
+        assert!(end("tomorrow").is_err());
+    }
+
+    #[test]
+    fn a_label_may_hold_equals_signs_and_nothing() {
+        assert_eq!(label("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(label("a="), Ok(("a".to_owned(), String::new())));
+        assert!(label("=b").is_err());
+        assert!(label("a").is_err());
+    }
+}
