@@ -1,4 +1,7 @@
-//! Tables of the service.
+//! Tables of identity.
+
+mod m0001_users;
+
 use sea_orm_migration::prelude::*;
 
 /// The history.
@@ -7,6 +10,6 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![]
+        vec![Box::new(m0001_users::Migration)]
     }
 }

@@ -1,0 +1,290 @@
+//! AuthService: passwords and sessions in, tokens out.
+//!
+//! A token is made first, and then it is looked up whether its user may still
+//! have it: what ended in between is seen, and what ends later revokes it.
+
+use aws_lc_rs::rand;
+use chassis::caller::TenantId;
+use chassis::peer::{Peers, ServiceName};
+use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
+use chassis::store::Store;
+use chassis::time::timestamp;
+use chassis::{Clock, Error, open_public, open_subject};
+use chrono::TimeDelta;
+use proto::identity::auth_service_server::AuthService;
+use proto::identity::verify_user_request::Credential;
+use proto::identity::{
+    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse,
+    SelectTenantRequest, SelectTenantResponse, VerifyUserRequest, VerifyUserResponse,
+};
+use proto::tenancy::member_service_client::MemberServiceClient;
+use proto::tenancy::{ResolveMemberRequest, ResolveMemberResponse};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use tonic::{Code, Request, Response, Status};
+use uuid::Uuid;
+
+use crate::entity::{session, user};
+use crate::passwords::{Password, Passwords};
+use crate::session_token::SessionToken;
+use crate::tokens::{BEARER, Tokens};
+use crate::{id, users};
+
+/// How long a user stays logged in.
+const SESSION_LIFE: TimeDelta = TimeDelta::days(14);
+
+pub(crate) struct Auth {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) passwords: Passwords,
+    pub(crate) tokens: Tokens,
+    pub(crate) peers: Peers,
+    pub(crate) identity: ServiceIdentity,
+}
+
+#[tonic::async_trait]
+impl AuthService for Auth {
+    async fn login(
+        &self,
+        request: Request<LoginRequest>,
+    ) -> Result<Response<LoginResponse>, Status> {
+        let request = open_public(request)?;
+        let user = self
+            .authenticate(&request.email, request.password.into())
+            .await?;
+        let (session, session_token) = self.begin_session(&user).await?;
+        let token = self.tokens.of_user(user.id, Some(session.id)).await?;
+        self.is_live(user.id, Some(session.id)).await?;
+        Ok(Response::new(LoginResponse {
+            access_token: token.access_token,
+            token_type: BEARER.to_owned(),
+            expires_in: token.expires_in,
+            session_token: session_token.reveal(),
+            session_expire_time: Some(timestamp(session.expire_time)),
+        }))
+    }
+
+    async fn refresh(
+        &self,
+        request: Request<RefreshRequest>,
+    ) -> Result<Response<RefreshResponse>, Status> {
+        let request = open_public(request)?;
+        let (session, user) = self.session_of(&request.session_token).await?;
+        let token = self.tokens.of_user(user.id, Some(session.id)).await?;
+        self.is_live(user.id, Some(session.id)).await?;
+        Ok(Response::new(RefreshResponse {
+            access_token: token.access_token,
+            token_type: BEARER.to_owned(),
+            expires_in: token.expires_in,
+        }))
+    }
+
+    async fn logout(
+        &self,
+        request: Request<LogoutRequest>,
+    ) -> Result<Response<LogoutResponse>, Status> {
+        let (subject, _) = open_subject(request)?;
+        let session = subject.session().ok_or_else(|| {
+            Error::precondition("NO_SESSION", "the token did not come from a session")
+        })?;
+        let query = session::Entity::update_many()
+            .col_expr(session::Column::EndTime, Expr::value(self.clock.now()))
+            .filter(session::Column::Id.eq(session))
+            .filter(session::Column::EndTime.is_null());
+        self.store
+            .change_global("end the caller's own session", async |tx| {
+                tx.update_many(query).await
+            })
+            .await?;
+        self.tokens.revoke(session).await?;
+        Ok(Response::new(LogoutResponse {}))
+    }
+
+    async fn select_tenant(
+        &self,
+        request: Request<SelectTenantRequest>,
+    ) -> Result<Response<SelectTenantResponse>, Status> {
+        let (subject, request) = open_subject(request)?;
+        let user = subject.user()?;
+        let tenant = TenantId(id("tenant_id", &request.tenant_id)?);
+        let member = self.member(tenant, user).await?;
+        let scope = OnBehalfOf {
+            tenant: tenant.0,
+            number: member.tenant_number,
+        };
+        let permissions = member.permissions.clone();
+        let token = self
+            .tokens
+            .of_member(scope, permissions, user, subject.session())
+            .await?;
+        self.is_live(user, subject.session()).await?;
+        if self.member(tenant, user).await? != member {
+            return Err(Error::Aborted {
+                message: "the membership has just changed; try again".into(),
+            }
+            .into());
+        }
+        Ok(Response::new(SelectTenantResponse {
+            access_token: token.access_token,
+            token_type: BEARER.to_owned(),
+            expires_in: token.expires_in,
+        }))
+    }
+
+    async fn verify_user(
+        &self,
+        request: Request<VerifyUserRequest>,
+    ) -> Result<Response<VerifyUserResponse>, Status> {
+        let (_, request) = open_subject(request)?;
+        let (user, session) = match request.credential {
+            Some(Credential::Password(of)) => {
+                let user = self.authenticate(&of.email, of.password.into()).await?;
+                (user, None)
+            }
+            Some(Credential::SessionToken(token)) => {
+                let (session, user) = self.session_of(&token).await?;
+                (user, Some(session.id))
+            }
+            None => return Err(Error::invalid("credential", "is required").into()),
+        };
+        Ok(Response::new(VerifyUserResponse {
+            user_id: user.id.to_string(),
+            home_tenant: user.tenant_id.to_string(),
+            session_id: session.map(|id| id.to_string()).unwrap_or_default(),
+        }))
+    }
+}
+
+impl Auth {
+    /// The user of an e-mail address and password. Whatever is wrong with
+    /// them, the answer and the time that it takes are the same.
+    async fn authenticate(&self, email: &str, password: Password) -> Result<user::Model, Error> {
+        let found = self.user_of_email(email).await?;
+        let hash = found.as_ref().and_then(|user| user.password_hash.clone());
+        let right = self.passwords.verify(password, hash).await?;
+        found
+            .filter(|user| right && is_active(user))
+            .ok_or_else(bad_credentials)
+    }
+
+    async fn user_of_email(&self, email: &str) -> Result<Option<user::Model>, Error> {
+        let tx = self
+            .store
+            .global("find the user who presents a password")
+            .await?;
+        let query = user::Entity::find().filter(user::Column::Email.eq(email.to_lowercase()));
+        tx.one(query).await
+    }
+
+    /// Begins a session for a user who has just presented the password.
+    async fn begin_session(
+        &self,
+        user: &user::Model,
+    ) -> Result<(session::Model, SessionToken), Error> {
+        let mut secret = [0; 32];
+        rand::fill(&mut secret).map_err(Error::internal)?;
+        let token = SessionToken::new(self.clock.new_id(), secret);
+        let now = self.clock.now();
+        let row = session::ActiveModel {
+            id: Set(token.id),
+            tenant_id: Set(user.tenant_id),
+            user_id: Set(user.id),
+            secret_hash: Set(token.hash().to_vec()),
+            create_time: Set(now),
+            expire_time: Set(now + SESSION_LIFE),
+            ..Default::default()
+        };
+        // Locked, because a user who was disabled, or whose password was
+        // changed, while the password was verified gets no session.
+        let unchanged = user::Entity::find_by_id(user.number)
+            .filter(user::Column::State.eq(user::State::Active))
+            .filter(user::Column::PasswordHash.eq(user.password_hash.clone()))
+            .lock_exclusive();
+        let expired = session::Entity::delete_many()
+            .filter(session::Column::UserId.eq(user.id))
+            .filter(session::Column::ExpireTime.lt(now));
+        let row = self
+            .store
+            .change_global("begin a session", async |tx| {
+                tx.one(unchanged).await?.ok_or_else(bad_credentials)?;
+                tx.delete(expired).await?;
+                tx.insert(row).await
+            })
+            .await?;
+        Ok((row, token))
+    }
+
+    /// The live session whose token a client presents, and its user.
+    async fn session_of(&self, token: &str) -> Result<(session::Model, user::Model), Error> {
+        let token = SessionToken::parse(token).ok_or_else(no_session)?;
+        let (session, user) = self.live_session(token.id).await?;
+        if token.proves(&session.secret_hash) {
+            Ok((session, user))
+        } else {
+            Err(no_session())
+        }
+    }
+
+    /// A session that goes on, and its user, who is active.
+    async fn live_session(&self, id: Uuid) -> Result<(session::Model, user::Model), Error> {
+        let tx = self.store.global("find a user's own session").await?;
+        let query = session::Entity::find().filter(session::Column::Id.eq(id));
+        let session = tx.one(query).await?;
+        let now = self.clock.now();
+        let session = session.filter(|session| session.is_live(now));
+        let session = session.ok_or_else(no_session)?;
+        let query = user::Entity::find().filter(user::Column::Id.eq(session.user_id));
+        let user = tx.one(query).await?.filter(is_active);
+        Ok((session, user.ok_or_else(no_session)?))
+    }
+
+    /// Refuses a token to whoever has been logged out or disabled.
+    async fn is_live(&self, user: Uuid, session: Option<Uuid>) -> Result<(), Error> {
+        match session {
+            Some(session) => self.live_session(session).await.map(drop),
+            None => {
+                let user = users::of_id(&self.store, user).await?;
+                user.filter(is_active).map(drop).ok_or_else(no_session)
+            }
+        }
+    }
+
+    /// What a user may do in a tenant. Whoever is no member does not learn
+    /// whether there is such a tenant.
+    async fn member(&self, tenant: TenantId, user: Uuid) -> Result<ResolveMemberResponse, Error> {
+        let request = ResolveMemberRequest {
+            user_id: user.to_string(),
+        };
+        let request = self.identity.request_for(tenant, &[], request)?;
+        let mut members = MemberServiceClient::new(self.peers.get(ServiceName::Tenancy));
+        match members.resolve_member(request).await {
+            Ok(member) => Ok(member.into_inner()),
+            Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
+                Err(Error::denied(
+                    "NOT_A_MEMBER",
+                    "the caller is not a member of this tenant, or it is not in use",
+                ))
+            }
+            Err(status) => Err(status.into()),
+        }
+    }
+}
+
+fn is_active(user: &user::Model) -> bool {
+    user.state == user::State::Active
+}
+
+fn bad_credentials() -> Error {
+    Error::Unauthenticated {
+        reason: "BAD_CREDENTIALS",
+        message: "the e-mail address or the password is wrong".into(),
+    }
+}
+
+fn no_session() -> Error {
+    Error::Unauthenticated {
+        reason: "NO_SESSION",
+        message: "there is no such session, or it has ended; log in again".into(),
+    }
+}

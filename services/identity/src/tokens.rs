@@ -1,0 +1,75 @@
+//! What this service asks of key management: tokens for users whom it has
+//! authenticated, and the end of tokens.
+
+use chassis::peer::{Peer, Peers, ServiceName};
+use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
+use chassis::{Error, Result};
+use proto::keys::credential_service_client::CredentialServiceClient;
+use proto::keys::{MintUserTokenRequest, MintUserTokenResponse, RevokeRequest};
+use uuid::Uuid;
+
+/// How a token is to be sent (RFC 6749).
+pub(crate) const BEARER: &str = "Bearer";
+
+/// Asks key management. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    pub(crate) peers: Peers,
+    pub(crate) identity: ServiceIdentity,
+}
+
+impl Tokens {
+    /// A token that names the user and no tenant.
+    pub(crate) async fn of_user(
+        &self,
+        user: Uuid,
+        session: Option<Uuid>,
+    ) -> Result<MintUserTokenResponse> {
+        let request = wanted(user, session, Vec::new());
+        self.mint(self.identity.request(request)?).await
+    }
+
+    /// A token for what the user may do in a tenant.
+    pub(crate) async fn of_member(
+        &self,
+        tenant: OnBehalfOf,
+        permissions: Vec<String>,
+        user: Uuid,
+        session: Option<Uuid>,
+    ) -> Result<MintUserTokenResponse> {
+        let request = wanted(user, session, permissions);
+        self.mint(self.identity.request_for(tenant, &[], request)?)
+            .await
+    }
+
+    /// Ends every token of a subject that was issued until now. To be called
+    /// after the commit of what ends them, and again if it fails.
+    pub(crate) async fn revoke(&self, subject: impl ToString) -> Result<()> {
+        let request = RevokeRequest {
+            subject: subject.to_string(),
+        };
+        let request = self.identity.request(request)?;
+        self.keys().revoke(request).await?;
+        Ok(())
+    }
+
+    async fn mint(
+        &self,
+        request: tonic::Request<MintUserTokenRequest>,
+    ) -> Result<MintUserTokenResponse> {
+        let answer = self.keys().mint_user_token(request).await;
+        Ok(answer.map_err(Error::from)?.into_inner())
+    }
+
+    fn keys(&self) -> CredentialServiceClient<Peer> {
+        CredentialServiceClient::new(self.peers.get(ServiceName::KeyManagement))
+    }
+}
+
+fn wanted(user: Uuid, session: Option<Uuid>, permissions: Vec<String>) -> MintUserTokenRequest {
+    MintUserTokenRequest {
+        user_id: user.to_string(),
+        session_id: session.map(|id| id.to_string()).unwrap_or_default(),
+        permissions,
+    }
+}
