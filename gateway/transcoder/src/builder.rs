@@ -147,8 +147,10 @@ impl Builder {
         self
     }
 
-    /// Gives errors their shape that come after a stream has begun. Of the
-    /// shaped answer only the body is used, as `{"error": ...}`.
+    /// Gives errors their shape that come after a stream has begun, unless
+    /// the call's own shape has one ([`ErrorShape::for_stream`]). Of the
+    /// shaped answer only the body is used, as `{"error": ...}`, so it must be
+    /// JSON on one line.
     pub fn stream_errors(mut self, errors: Arc<dyn ErrorShape>) -> Self {
         self.stream_errors = errors;
         self

@@ -135,6 +135,14 @@ pub(crate) fn http_status(code: Code) -> StatusCode {
 pub trait ErrorShape: Send + Sync {
     /// The whole answer to a request that failed.
     fn shape(&self, problem: &Problem) -> http::Response<Bytes>;
+
+    /// The shape of errors that come after a stream has begun, when this
+    /// reference is gone. `None` leaves it to [`Builder::stream_errors`].
+    ///
+    /// [`Builder::stream_errors`]: crate::Builder::stream_errors
+    fn for_stream(&self) -> Option<Arc<dyn ErrorShape>> {
+        None
+    }
 }
 
 /// The default shape, `google.rpc.Status` as JSON: `{"code":5,"message":"...","details":[...]}`.

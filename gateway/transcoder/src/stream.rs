@@ -76,6 +76,7 @@ impl Framing {
 pub(crate) fn respond<R>(
     inner: Arc<Inner>,
     route: Arc<Route>,
+    errors: Arc<dyn ErrorShape>,
     framing: Framing,
     metadata: &HeaderMap,
     frames: Frames<R>,
@@ -96,6 +97,7 @@ where
     let stream = Stream {
         inner,
         route,
+        errors,
         framing,
         frames,
         first,
@@ -121,6 +123,7 @@ where
 struct Stream<R> {
     inner: Arc<Inner>,
     route: Arc<Route>,
+    errors: Arc<dyn ErrorShape>,
     framing: Framing,
     frames: Frames<R>,
     first: Option<Bytes>,
@@ -203,8 +206,7 @@ where
 
     fn error(&mut self, problem: Problem, out: &mut Vec<u8>) {
         let problem = problem.with_plans(&self.inner.plans);
-        let errors: &dyn ErrorShape = &*self.inner.stream_errors;
-        let body = errors.shape(&problem).into_body();
+        let body = self.errors.shape(&problem).into_body();
         let mut text = Vec::with_capacity(body.len() + 10);
         text.extend_from_slice(b"{\"error\":");
         text.extend_from_slice(&body);

@@ -152,7 +152,7 @@ impl Transcoder {
         R::Error: Into<BoxError>,
     {
         let head = request.method() == Method::HEAD;
-        match self.attempt(matched, request, grpc).await {
+        match self.attempt(matched, request, grpc, errors).await {
             Ok(response) => response,
             Err(problem) => problem.with_plans(&self.inner.plans).answer(errors, head),
         }
@@ -163,6 +163,7 @@ impl Transcoder {
         matched: Matched,
         request: http::Request<B>,
         grpc: S,
+        errors: &dyn ErrorShape,
     ) -> Result<http::Response<Body>, Box<Problem>>
     where
         S: Service<http::Request<Body>, Response = http::Response<R>>,
@@ -196,7 +197,12 @@ impl Transcoder {
             _ => {}
         }
         if route.rule.method.server_streaming {
-            let streamed = self.streaming(route, framing, &answer.headers, body).await;
+            let errors = errors
+                .for_stream()
+                .unwrap_or_else(|| self.inner.stream_errors.clone());
+            let streamed = self
+                .streaming(route, errors, framing, &answer.headers, body)
+                .await;
             // The stream may have no end to tell the length of.
             return match asked.method == Method::HEAD {
                 true => streamed.map(|response| response.map(|_| Body::empty())),
@@ -274,6 +280,7 @@ impl Transcoder {
     async fn streaming<R>(
         &self,
         route: Arc<Route>,
+        errors: Arc<dyn ErrorShape>,
         framing: Framing,
         metadata: &HeaderMap,
         body: R,
@@ -298,6 +305,7 @@ impl Transcoder {
         Ok(stream::respond(
             self.inner.clone(),
             route,
+            errors,
             framing,
             metadata,
             frames,

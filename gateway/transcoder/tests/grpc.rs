@@ -289,9 +289,14 @@ async fn a_stream_is_passed_on_as_it_comes() {
     assert!(response.frame().await.is_none());
 }
 
+#[derive(Clone, Copy)]
 struct Plain;
 
 impl ErrorShape for Plain {
+    fn for_stream(&self) -> Option<Arc<dyn ErrorShape>> {
+        Some(Arc::new(*self))
+    }
+
     fn shape(&self, problem: &Problem) -> Response<Bytes> {
         let text = format!(
             "{} {}",
@@ -319,6 +324,26 @@ async fn errors_take_the_shape_they_are_given() {
             ],
         ))
     });
+    let late = tower::service_fn(|_: http::Request<Body>| async {
+        Ok::<_, Infallible>(answer(
+            vec![frame(b"")],
+            &[("grpc-status", "5"), ("grpc-message", "late")],
+        ))
+    });
+    let request = http::Request::builder()
+        .uri("/v1/shelves/1:watch")
+        .body(Full::new(Bytes::new()))
+        .unwrap();
+    let streamed = transcoder()
+        .into_service(late)
+        .errors(Arc::new(Plain))
+        .oneshot(request)
+        .await
+        .unwrap();
+    assert_eq!(
+        streamed.into_body().collect().await.unwrap().to_bytes(),
+        "{}\n{\"error\":- late}\n"
+    );
     let service = transcoder().into_service(grpc).errors(Arc::new(Plain));
     for (uri, status, text) in [
         (BOOK, 404, "- gone"),
