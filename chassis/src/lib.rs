@@ -12,6 +12,7 @@ pub mod caller;
 pub mod clock;
 pub mod error;
 pub mod hash;
+pub mod listen;
 pub mod paging;
 pub mod peer;
 pub mod permissions;

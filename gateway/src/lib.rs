@@ -1,4 +1,86 @@
 //! The gateway: credentials in, contract out.
+//!
+//! It serves the services' contract as gRPC, gRPC-Web and HTTP/JSON on one
+//! port ([`edge`]), trades whatever credential is presented for a token
+//! ([`credentials`], [`exchange`]), and re-exposes the documented REST paths
+//! of other systems ([`dialects`]). It has no database and no business rule.
 
+mod credentials;
 mod dialects;
 mod domain;
+mod edge;
+mod exchange;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use chassis::peer::{Peers, Stack};
+use chassis::server::{ServiceStack, reflection_and_health};
+use chassis::service_identity::ServiceIdentity;
+use chassis::token::Verifier;
+use chassis::{Clock, Error, Result};
+use http::{HeaderName, HeaderValue, Request, Response};
+use tonic::body::Body;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use transcoder::Transcoder;
+
+pub use edge::Readiness;
+
+/// What a gateway is made of.
+pub struct Gateway {
+    /// Where the services are.
+    pub peers: Peers,
+    /// What the gateway proves itself by to them.
+    pub identity: ServiceIdentity,
+    /// Verifies tokens.
+    pub verifier: Verifier,
+    /// The time.
+    pub clock: Clock,
+    /// Whether the process takes requests.
+    pub readiness: Readiness,
+    /// Whether the port speaks TLS.
+    pub tls: bool,
+    /// Origins whose pages may call from a browser, such as `https://console.example.com`.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
+impl Gateway {
+    /// What answers at the port. All problems of the contract's routes are
+    /// told at once.
+    pub async fn build(self) -> Result<Stack> {
+        let transcoder = Transcoder::builder(proto::DESCRIPTOR_SET).build().map_err(Error::internal)?;
+        let sources = credentials::Sources::read(proto::DESCRIPTOR_SET).map_err(Error::Internal)?;
+        let stack = ServiceStack::named("gateway", self.verifier.clone());
+        let edge = edge::Edge(Arc::new(edge::Inner {
+            transcoder,
+            sources,
+            exchange: exchange::Exchange::new(self.peers.clone(), self.identity, self.clock.clone()),
+            verifier: self.verifier,
+            dialects: dialects::mount(stack, &self.peers).build(),
+            own: reflection_and_health(proto::DESCRIPTOR_SET).await?,
+            peers: self.peers,
+            clock: self.clock,
+            readiness: self.readiness,
+            tls: self.tls,
+        }));
+        let answer = service_fn(move |request: Request<Body>| {
+            let edge = edge.clone();
+            async move { Ok::<Response<Body>, Infallible>(edge.answer(request).await) }
+        });
+        let answer = GrpcWebLayer::new().layer(answer);
+        let answer = cors(self.cors_origins).layer(answer);
+        Ok(Stack::new(answer.map_err(|never: Infallible| match never {})))
+    }
+}
+
+/// No origin may call from a browser unless the operator says so.
+fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
+    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "etag"];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .expose_headers(exposed.map(HeaderName::from_static))
+}
