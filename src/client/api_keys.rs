@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
 const CREATE_EXAMPLES: &str = "Examples:
   muster key create --name ci --permission devices.read --permission tags.read
   muster key create --name import --permission devices.write --expires 2027-01-01T00:00:00Z
-  export MUSTER_API_KEY=$(muster key create --name me --permission devices.read -o json | jq -r .secret)";
+  muster key create --name me --permission devices.read --output json | jq -r .secret";
 
 /// API keys: long-lived secrets for programs.
 #[derive(Args)]

@@ -108,6 +108,6 @@ fn ended(status: Status, saved: &Credentials) -> Failure {
     }
     let Credentials { server, email, .. } = saved;
     failure.hint(format!(
-        "the session has ended; run: muster login --server {server} --email {email}"
+        "log in again: muster login --server {server} --email {email}"
     ))
 }

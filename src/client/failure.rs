@@ -88,15 +88,19 @@ impl From<Status> for Failure {
         Self {
             message,
             details: violations,
-            hint: hint(status.code()).map(str::to_owned),
+            hint: hint(&status).map(str::to_owned),
             code: Some(status.code()),
         }
     }
 }
 
 /// What usually helps.
-fn hint(code: Code) -> Option<&'static str> {
-    match code {
+fn hint(status: &Status) -> Option<&'static str> {
+    // Only a status that was made on this side has a source: the connection failed.
+    if status.source().is_some() {
+        return Some("is the URL right: https:// or http://, and the port?");
+    }
+    match status.code() {
         Code::Unauthenticated => Some(
             "check --api-key and MUSTER_API_KEY, or run: muster login --server URL --email EMAIL",
         ),

@@ -128,7 +128,11 @@ impl Login {
         if let Some(tenant) = chosen {
             connect::select(channel, user, tenant)
                 .await
-                .map_err(|failure| failure.context(format!("can't act for tenant {tenant}")))?;
+                .map_err(|failure| {
+                    failure
+                        .context(format!("can't act for tenant {tenant}"))
+                        .hint("leave --tenant out to see the tenants that you may act for")
+                })?;
         }
         Ok((tenants, chosen))
     }
@@ -208,8 +212,8 @@ pub(crate) struct Whoami {
 impl Whoami {
     /// Asks the server who the caller is.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let server = self.options.target()?;
         let caller = self.options.connect_anyhow().await?;
+        let server = self.options.target()?;
         let me = UserServiceClient::new(caller.clone())
             .get_me(GetMeRequest {})
             .await?

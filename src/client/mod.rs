@@ -24,21 +24,21 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Log in, and remember the session for the commands that follow
-    Login(login::Login),
+    Login(Box<login::Login>),
     /// End the session and forget it
-    Logout(login::Logout),
+    Logout(Box<login::Logout>),
     /// Show who calls, in which tenant, and what is allowed
-    Whoami(login::Whoami),
+    Whoami(Box<login::Whoami>),
     /// API keys: long-lived secrets for programs
-    Key(api_keys::Keys),
+    Key(Box<api_keys::Keys>),
     /// API clients: programs that trade a secret for short-lived tokens
-    Client(api_clients::Clients),
+    Client(Box<api_clients::Clients>),
     /// Devices of the tenant
-    Device(devices::Devices),
+    Device(Box<devices::Devices>),
     /// Users that the tenant manages
-    User(users::Users),
+    User(Box<users::Users>),
     /// Tenants that the caller may act for
-    Tenant(tenants::Tenants),
+    Tenant(Box<tenants::Tenants>),
 }
 
 /// Carries a command out. Failures are told on standard error.

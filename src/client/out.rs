@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
 use tonic::Status;
@@ -12,6 +12,9 @@ use super::failure::Failure;
 
 /// How many rows to ask for at once.
 const PAGE: usize = 200;
+
+/// How narrow the last column of a table may become.
+const LAST_COLUMN: u16 = 24;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -175,9 +178,13 @@ fn table(header: Option<&[&str]>, rows: Vec<Vec<String>>) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    // The first column is copied, so it is never broken into lines.
-    if let Some(column) = table.column_mut(0) {
+    // Ids and names are copied, so only the last column is broken into lines.
+    let last = table.column_count().saturating_sub(1);
+    for column in table.column_iter_mut().take(last) {
         column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    if let Some(column) = table.column_mut(last) {
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(LAST_COLUMN)));
     }
     table.trim_fmt()
 }

@@ -1,6 +1,6 @@
 //! Values as people type them.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
 use proto::access::{ALL_PERMISSIONS, scope};
 
@@ -17,10 +17,10 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// The time, if it is `now`.
+    /// The time in whole seconds, if it is `now`.
     pub(crate) fn time(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            Self::After(span) => now + span,
+            Self::After(span) => (now + span).trunc_subsecs(0),
             Self::At(time) => time,
         }
     }
