@@ -12,7 +12,7 @@ use sea_orm::entity::prelude::*;
     db_type = "String(StringLen::N(16))",
     rename_all = "snake_case"
 )]
-pub enum Role {
+pub(crate) enum Role {
     /// May do everything.
     Owner,
     /// Runs the tenant, but does not change what it is.

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sessions")]
-pub struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key)]
     pub number: i64,
     pub id: Uuid,
@@ -20,13 +20,13 @@ pub struct Model {
 
 impl Model {
     /// Whether the session goes on.
-    pub fn is_live(&self, now: DateTimeUtc) -> bool {
+    pub(crate) fn is_live(&self, now: DateTimeUtc) -> bool {
         self.end_time.is_none() && now < self.expire_time
     }
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

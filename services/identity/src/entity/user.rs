@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 #[derive(Clone, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "users")]
-pub struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key)]
     pub number: i64,
     pub id: Uuid,
@@ -25,13 +25,13 @@ pub struct Model {
     db_type = "String(StringLen::N(16))",
     rename_all = "snake_case"
 )]
-pub enum State {
+pub(crate) enum State {
     Active,
     Disabled,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 

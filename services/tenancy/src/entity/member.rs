@@ -6,7 +6,7 @@ use crate::roles::Role;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "members")]
-pub struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key)]
     pub number: i64,
     pub tenant_id: Uuid,
@@ -17,6 +17,6 @@ pub struct Model {
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "tenants")]
-pub struct Model {
+pub(crate) struct Model {
     #[sea_orm(primary_key)]
     pub number: i64,
     pub tenant_id: Uuid,
@@ -21,12 +21,12 @@ pub struct Model {
     db_type = "String(StringLen::N(16))",
     rename_all = "snake_case"
 )]
-pub enum State {
+pub(crate) enum State {
     Active,
     Suspended,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
