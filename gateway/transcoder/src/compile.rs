@@ -108,6 +108,7 @@ impl Compiler<'_> {
         let names = variable.path.iter().map(String::as_str);
         let path = resolve(self.plans, self.input, names).map_err(|lost| match lost {
             Lost::Unknown => "is not a field of the request",
+            Lost::TooDeep => "leads too deep",
             Lost::NoMessage => "leads through something that has no fields",
         })?;
         let Some((id, index)) = path.last() else {

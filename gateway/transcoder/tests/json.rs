@@ -182,3 +182,25 @@ async fn values_are_accepted_in_every_notation_and_printed_in_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_deepest_json_that_is_accepted_can_be_read_by_the_server() {
+    let app = App::echo();
+    for (field, open, inner, close) in [
+        ("value", "[", "1", "]"),
+        ("value", "{\"a\":", "1", "}"),
+        ("child", "{\"child\":", "{}", "}"),
+    ] {
+        let mut accepted = 0;
+        for depth in 1..70 {
+            let (open, close) = (open.repeat(depth), close.repeat(depth));
+            let body = format!("{{\"{field}\":{open}{inner}{close}}}");
+            let got = app.json("POST /v1/echo", &body).await;
+            match got.status.as_u16() {
+                200 => accepted = depth,
+                _ => assert_eq!(got.reason(), "TOO_DEEP", "{depth} {}", got.text()),
+            }
+        }
+        assert!((30..70).contains(&accepted), "{open} {accepted}");
+    }
+}

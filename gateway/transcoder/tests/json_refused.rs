@@ -22,7 +22,9 @@ async fn what_is_no_proto_json_is_refused_by_reason_and_path() {
     let app = App::echo();
     let deep = format!("{}{}", r#"{"child":"#.repeat(70), "}".repeat(70));
     let deep_value = format!("{{\"value\":{}{}}}", "[".repeat(70), "]".repeat(70));
+    let deep_messages = format!("{{\"value\":{}{}}}", "[".repeat(50), "]".repeat(50));
     for (body, reason, field) in [
+        (deep_messages.as_str(), "TOO_DEEP", ""),
         ("[]", "INVALID_VALUE", ""),
         ("null", "INVALID_VALUE", ""),
         ("{} {}", "MALFORMED_JSON", ""),

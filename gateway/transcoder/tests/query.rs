@@ -138,6 +138,8 @@ async fn a_query_that_fits_no_field_is_refused_by_name() {
             "{query}"
         );
     }
+    let endless = format!("/v1/echo?{}int32_value=1", "child.".repeat(1000));
+    assert_eq!(app.get(&endless).await.reason(), "TOO_DEEP");
     assert!(app.server.calls.lock().unwrap().is_empty());
 }
 

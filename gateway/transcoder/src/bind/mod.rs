@@ -26,7 +26,12 @@ pub(crate) enum Lost {
     Unknown,
     /// The way leads through something that has no fields.
     NoMessage,
+    /// The way is longer than anyone reads messages.
+    TooDeep,
 }
+
+/// Steps of a path; a message that holds itself has paths without end.
+const STEPS: usize = 64;
 
 /// Finds the field a dotted path names.
 pub(crate) fn resolve<'n>(
@@ -36,6 +41,9 @@ pub(crate) fn resolve<'n>(
 ) -> Result<FieldPath, Lost> {
     let mut path = FieldPath::with_capacity(1);
     for name in names {
+        if path.len() == STEPS {
+            return Err(Lost::TooDeep);
+        }
         let message = match path.last() {
             None => root,
             Some((id, index)) => {

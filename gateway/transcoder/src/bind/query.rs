@@ -46,6 +46,9 @@ impl<'d> Pairs<'d> {
             let (name, entry) = split_entry(&key);
             let path = match resolve(self.decoder.plans, self.root, name.split('.')) {
                 Ok(path) => path,
+                Err(Lost::TooDeep) => {
+                    return Err(Fault::new(Reason::TooDeep, "a name of too many fields"));
+                }
                 Err(_) if self.decoder.style.ignore_unknown => continue,
                 Err(lost) => return Err(self.lost(lost, &key)),
             };
@@ -64,7 +67,7 @@ impl<'d> Pairs<'d> {
     fn lost(&self, lost: Lost, key: &str) -> Box<Fault> {
         let message = match lost {
             Lost::Unknown => "unknown",
-            Lost::NoMessage => "there are no fields below this one",
+            Lost::NoMessage | Lost::TooDeep => "there are no fields below this one",
         };
         Fault::new(self.unknown, message).in_field(key)
     }

@@ -65,8 +65,10 @@ impl Decoder<'_> {
     ) -> Outcome<()> {
         let plan = self.plans.message(id);
         match plan.known {
-            None | Some(Known::Empty | Known::HttpBody) => self.object(reader, plan, false, out),
-            Some(known) => self.known(reader, known, plan, out),
+            None | Some(Known::Empty | Known::HttpBody) => {
+                reader.nested(|reader| self.object(reader, plan, false, out))
+            }
+            Some(known) => reader.nested(|reader| self.known(reader, known, plan, out)),
         }
     }
 
@@ -214,7 +216,7 @@ impl Decoder<'_> {
                     return Err(duplicate("the key is given twice"));
                 }
                 let start = reader.start()?;
-                self.element(reader, start, value_field.kind, 2, out)
+                reader.nested(|reader| self.element(reader, start, value_field.kind, 2, out))
             })
             .map_err(|fault| fault.in_key(&text))?;
         }

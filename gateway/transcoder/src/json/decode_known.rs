@@ -54,7 +54,10 @@ impl Decoder<'_> {
         while let Some(key) = reader.key(&mut first)? {
             put_nested(out, 1, |out| {
                 put_bytes(out, 1, key.as_bytes());
-                put_nested(out, 2, |out| self.dynamic_value(reader, out))
+                // The entry and the value in it.
+                reader.nested(|reader| {
+                    put_nested(out, 2, |out| reader.nested(|r| self.dynamic_value(r, out)))
+                })
             })
             .map_err(|fault| fault.in_key(&key))?;
             if !seen.insert(key.clone()) {
@@ -69,7 +72,7 @@ impl Decoder<'_> {
         reader.enter()?;
         let (mut first, mut index) = (true, 0);
         while reader.element(&mut first)? {
-            put_nested(out, 1, |out| self.dynamic_value(reader, out))
+            put_nested(out, 1, |out| reader.nested(|r| self.dynamic_value(r, out)))
                 .map_err(|fault| fault.in_index(index))?;
             index += 1;
         }
@@ -98,8 +101,12 @@ impl Decoder<'_> {
                 reader.word("false")?;
                 out.extend_from_slice(&[4 << 3, 0]);
             }
-            Start::Object => return put_nested(out, 5, |out| self.structure(reader, out)),
-            Start::Array => return put_nested(out, 6, |out| self.list_value(reader, out)),
+            Start::Object => {
+                return put_nested(out, 5, |out| reader.nested(|r| self.structure(r, out)));
+            }
+            Start::Array => {
+                return put_nested(out, 6, |out| reader.nested(|r| self.list_value(r, out)));
+            }
         }
         Ok(())
     }

@@ -38,13 +38,24 @@ pub(crate) struct Reader<'a> {
     at: usize,
     /// How many more objects and arrays may be opened.
     depth: usize,
+    /// How many more messages may be nested, see [`NESTING`].
+    nesting: usize,
 }
+
+/// How deep prost and others read nested messages. Some JSON is shallower than
+/// its messages: one array in a `google.protobuf.Value` is two of them.
+const NESTING: usize = 100;
 
 impl<'a> Reader<'a> {
     /// Reads bytes that claim to be JSON.
     pub(crate) fn new(bytes: &'a [u8], depth: usize) -> Outcome<Self> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Self { text, at: 0, depth }),
+            Ok(text) => Ok(Self {
+                text,
+                at: 0,
+                depth,
+                nesting: NESTING,
+            }),
             Err(error) => {
                 let valid = &bytes[..error.valid_up_to()];
                 let (line, column) = position(valid);
@@ -119,12 +130,29 @@ impl<'a> Reader<'a> {
     /// Enters an object or array; every entry needs its [`Self::leave`].
     pub(crate) fn enter(&mut self) -> Outcome<()> {
         if self.depth == 0 {
-            let (line, column) = position(&self.text.as_bytes()[..self.at]);
-            let message = format!("nested too deeply at line {line}, column {column}");
-            return Err(Fault::new(Reason::TooDeep, message));
+            return Err(self.too_deep());
         }
         self.depth -= 1;
         self.at += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Box<Fault> {
+        let (line, column) = position(&self.text.as_bytes()[..self.at]);
+        let message = format!("nested too deeply at line {line}, column {column}");
+        Fault::new(Reason::TooDeep, message)
+    }
+
+    /// Reads what is a message, or an entry of a map, inside another.
+    #[inline]
+    pub(crate) fn nested(&mut self, read: impl FnOnce(&mut Self) -> Outcome<()>) -> Outcome<()> {
+        if self.nesting == 0 {
+            return Err(self.too_deep());
+        }
+        self.nesting -= 1;
+        read(self)?;
+        self.nesting += 1;
         Ok(())
     }
 
