@@ -5,6 +5,11 @@ use sea_orm_migration::schema::{string_len, uuid, uuid_null};
 
 use crate::schema::{number, tenant, time, unique};
 
+/// There is one tenant without a parent, however many are created at once.
+/// In words, because the builder knows no index over an expression.
+const FIRST_TENANT: &str = "CREATE UNIQUE INDEX tenants_first_key ON tenants ((parent IS NULL)) \
+     WHERE parent IS NULL";
+
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
 
@@ -15,7 +20,8 @@ impl MigrationTrait for Migration {
         manager
             .create_index(unique("tenants", &["tenant_id"]))
             .await?;
-        manager.create_index(first_tenant()).await?;
+        let connection = manager.get_connection();
+        connection.execute_unprepared(FIRST_TENANT).await?;
         manager.create_table(members()).await?;
         manager
             .create_index(unique("members", &["tenant_id", "user_id"]))
@@ -49,18 +55,6 @@ fn tenants() -> TableCreateStatement {
                 .from("tenants", "parent")
                 .to("tenants", "tenant_id"),
         )
-        .to_owned()
-}
-
-/// There is one tenant without a parent, however many are created at once.
-fn first_tenant() -> IndexCreateStatement {
-    let no_parent = Expr::col("parent").is_null();
-    Index::create()
-        .name("tenants_first_key")
-        .table("tenants")
-        .unique()
-        .col(no_parent.clone())
-        .and_where(no_parent)
         .to_owned()
 }
 
