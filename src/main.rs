@@ -1,2 +1,45 @@
-//! muster
-fn main() {}
+//! The one binary: composition of the services, and the commands of people
+//! and scripts.
+
+mod bootstrap;
+mod client;
+mod data_dir;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Muster: an open control plane for device fleets
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  muster up                                   start everything on this machine, on embedded SQLite
+  muster login --server http://127.0.0.1:8080 --email admin@example.com
+  muster key create --name ci --permission devices.read
+  muster device list --output json
+
+`muster COMMAND --help` names the environment variables that stand for flags.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start all services and the gateway in one process, on embedded SQLite
+    Up(up::Up),
+    #[command(flatten)]
+    Client(client::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Up(up) => up.run().await,
+        Command::Client(command) => client::run(command).await,
+    }
+}

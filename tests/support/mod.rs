@@ -1,0 +1,248 @@
+//! The harness of the whole-system tests: the real program on a free port,
+//! real clients, and named callers of two tenants.
+//!
+//! Everything goes through the wire. One server serves all tests of a file;
+//! it ends with the test process, whatever way that ends.
+
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
+
+pub mod grpc;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const ADMIN: &str = "admin@example.com";
+pub const PASSWORD: &str = "correct horse battery";
+
+/// Names everything that belongs to tenant A, so that a leak can be seen.
+pub const MARK: &str = "belongs-to-a";
+
+/// A running `muster up`.
+pub struct Server {
+    pub url: String,
+    pub data: TempDir,
+    child: Child,
+    /// The program's parent waits for this to close: it does when we end.
+    _leash: ChildStdin,
+}
+
+impl Server {
+    /// Starts the program on a free port and an empty folder.
+    pub fn start() -> Self {
+        Self::start_on(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts the program on a folder.
+    pub fn start_on(data: TempDir) -> Self {
+        let script = r#"exec 3<&0; "$MUSTER_BINARY" up <&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid 2>/dev/null) & wait $pid"#;
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .env("MUSTER_BINARY", env!("CARGO_BIN_EXE_muster"))
+            .env("MUSTER_DATA", data.path())
+            .env("MUSTER_LISTEN", "127.0.0.1:0")
+            .env("MUSTER_ADMIN_EMAIL", ADMIN)
+            .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
+            .env("MUSTER_LOG", std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let leash = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().expect("the server says where it listens").unwrap();
+        let url = first.split(' ').find(|word| word.starts_with("http")).unwrap().to_owned();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { url, data, child, _leash: leash }
+    }
+
+    /// Kills the program at once (SIGKILL) and gives its folder back.
+    pub fn kill(self) -> TempDir {
+        let Self { data, mut child, _leash, .. } = self;
+        drop(_leash);
+        child.wait().unwrap();
+        data
+    }
+
+    /// A client of this server without credentials.
+    pub fn anybody(&self) -> Caller {
+        Caller { url: self.url.clone(), authorization: None }
+    }
+
+    /// A client that sends this `Authorization` header.
+    pub fn caller(&self, authorization: impl Into<String>) -> Caller {
+        Caller { url: self.url.clone(), authorization: Some(authorization.into()) }
+    }
+}
+
+/// Somebody who calls the server.
+#[derive(Clone)]
+pub struct Caller {
+    pub url: String,
+    pub authorization: Option<String>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// The JSON body of an answer that must have this status.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
+    }
+}
+
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    // A connection of its own for each call: runtimes come and go with tests.
+    reqwest::Client::builder().pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()).build().unwrap()
+});
+
+pub async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    assert!(status.as_u16() < 500 || status.as_u16() == 501, "a client's mistake is no {status}");
+    Answer { status, headers, text: response.text().await.unwrap() }
+}
+
+impl Caller {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = HTTP.request(method, format!("{}{path}", self.url));
+        match &self.authorization {
+            Some(value) => request.header("authorization", value),
+            None => request,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        send(self.request(Method::DELETE, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::PUT, path).json(&body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        send(self.request(Method::POST, path).form(fields)).await
+    }
+
+    /// The same, by another URL path of the same server and another credential.
+    pub fn with(&self, authorization: impl Into<String>) -> Self {
+        Self { authorization: Some(authorization.into()), ..self.clone() }
+    }
+
+    /// An API key of this caller's tenant, with these permissions.
+    pub async fn new_key(&self, permissions: &[&str]) -> String {
+        let name = format!("key {}", unique());
+        let body = json!({"displayName": name, "permissions": permissions});
+        self.post("/v1/apiKeys", body).await.expect(201)["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// A caller with such a key.
+    pub async fn key_holder(&self, permissions: &[&str]) -> Self {
+        let key = self.new_key(permissions).await;
+        self.with(format!("Bearer {key}"))
+    }
+}
+
+/// A text that no other test has.
+pub fn unique() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Two tenants, and people in them.
+pub struct World {
+    pub server: Server,
+    /// Owner of tenant A, which is the first tenant.
+    pub alice: Caller,
+    /// Operator of tenant A.
+    pub olga: Caller,
+    /// Viewer of tenant A.
+    pub victor: Caller,
+    /// Owner of tenant B, and nothing in A.
+    pub bob: Caller,
+    pub tenant_a: String,
+    pub tenant_b: String,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let server = Server::start();
+        let root = server.anybody();
+        let alice = log_in(&root, ADMIN, PASSWORD, None).await;
+        let tenant_a = alice.get("/v1/me").await.expect(200)["currentTenant"].as_str().unwrap().to_owned();
+        let olga = join(&alice, &tenant_a, "olga@example.com", "operator").await;
+        let victor = join(&alice, &tenant_a, "victor@example.com", "viewer").await;
+        let created = alice.post("/v1/tenants", json!({"displayName": "B"})).await.expect(201);
+        let tenant_b = created["id"].as_str().unwrap().to_owned();
+        let founder = log_in(&root, ADMIN, PASSWORD, Some(&tenant_b)).await;
+        let bob = join(&founder, &tenant_b, "bob@example.com", "owner").await;
+        Self { server, alice, olga, victor, bob, tenant_a, tenant_b }
+    }
+}
+
+/// Logs a user in, scoped to a tenant: the named one, else the first.
+pub async fn log_in(anybody: &Caller, email: &str, password: &str, tenant: Option<&str>) -> Caller {
+    let answer = anybody.post("/v1/auth:login", json!({"email": email, "password": password})).await.expect(200);
+    let user = anybody.with(format!("Bearer {}", answer["accessToken"].as_str().unwrap()));
+    let tenant = match tenant {
+        Some(tenant) => tenant.to_owned(),
+        None => {
+            let mine = user.get("/v1/me/tenants").await.expect(200);
+            mine["tenants"][0]["tenant"]["id"].as_str().unwrap().to_owned()
+        }
+    };
+    let answer = user.post("/v1/auth:selectTenant", json!({"tenantId": tenant})).await.expect(200);
+    user.with(format!("Bearer {}", answer["accessToken"].as_str().unwrap()))
+}
+
+async fn join(admin: &Caller, tenant: &str, email: &str, role: &str) -> Caller {
+    let user = admin.request(Method::POST, &format!("/v1/users?password={}", PASSWORD.replace(' ', "+")));
+    let user = send(user.json(&json!({"email": email, "displayName": email}))).await.expect(201);
+    admin.post("/v1/members", json!({"userId": user["id"], "role": role})).await.expect(201);
+    let anybody = Caller { authorization: None, ..admin.clone() };
+    log_in(&anybody, email, PASSWORD, Some(tenant)).await
+}
+
+/// Waits until something is so: revocations are known everywhere within a second.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) {
+    for _ in 0..100 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{what} did not come about within two seconds");
+}
