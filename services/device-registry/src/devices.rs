@@ -48,7 +48,7 @@ impl DeviceService for Devices {
         let created = self.store.change(&caller, async |tx| {
             let tags = references::existing(tx, &wanted).await?;
             let row = tx.insert(row).await.map_err(taken)?;
-            references::set_tags(tx, row.id, &tags).await?;
+            references::put_tags(tx, row.id, &tags).await?;
             self.set_secret(tx, row.id, &req.secret).await?;
             Ok(message(row, &tags))
         });
@@ -108,7 +108,8 @@ impl DeviceService for Devices {
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);
-            let current = message(row, &references::tags_on(tx, id).await?);
+            let old_tags = references::tags_on(tx, id).await?;
+            let current = message(row, &old_tags);
             let merged = FIELDS.merge(req.update_mask.as_ref(), &wanted, current)?;
             let tags = references::existing(tx, &merged).await?;
             let change = device::ActiveModel {
@@ -118,7 +119,10 @@ impl DeviceService for Devices {
                 ..columns(&merged)?
             };
             let row = tx.update(change).await.map_err(taken)?;
-            references::set_tags(tx, id, &tags).await?;
+            if tags != old_tags {
+                references::take_tags_off(tx, id).await?;
+                references::put_tags(tx, id, &tags).await?;
+            }
             Ok(message(row, &tags))
         });
         Ok(Response::new(updated.await?))

@@ -70,16 +70,20 @@ fn violation(field: String, description: &str) -> Violation {
     }
 }
 
-/// Puts these tags on a device, and takes all others off.
-pub(crate) async fn set_tags(tx: &WriteTx, device: Uuid, tags: &[Uuid]) -> Result<()> {
-    let old = device_tag::Entity::delete_many().filter(device_tag::Column::DeviceId.eq(device));
-    tx.delete(old).await?;
-    let new = tags.iter().map(|tag| device_tag::ActiveModel {
+/// Puts tags on a device.
+pub(crate) async fn put_tags(tx: &WriteTx, device: Uuid, tags: &[Uuid]) -> Result<()> {
+    let rows = tags.iter().map(|tag| device_tag::ActiveModel {
         device_id: Set(device),
         tag_id: Set(*tag),
         ..Default::default()
     });
-    tx.insert_many(new.collect()).await
+    tx.insert_many(rows.collect()).await
+}
+
+/// Takes all tags off a device.
+pub(crate) async fn take_tags_off(tx: &WriteTx, device: Uuid) -> Result<()> {
+    let query = device_tag::Entity::delete_many().filter(device_tag::Column::DeviceId.eq(device));
+    tx.delete(query).await.map(drop)
 }
 
 /// The tags on a device, in the order in which they were put there.
