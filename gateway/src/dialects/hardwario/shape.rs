@@ -10,7 +10,8 @@ use proto::registry;
 use proto::tenancy::MyTenant;
 use uuid::Uuid;
 
-use super::{MOST, Tags};
+use super::MOST;
+use super::tags::Tags;
 
 /// A UUID that a request names.
 pub(super) fn uuid(field: &str, text: &str) -> Result<Uuid> {
