@@ -17,9 +17,6 @@ pub(super) struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.create_table(tenants()).await?;
-        manager
-            .create_index(unique("tenants", &["tenant_id"]))
-            .await?;
         let connection = manager.get_connection();
         connection.execute_unprepared(FIRST_TENANT).await?;
         manager.create_table(members()).await?;
@@ -50,6 +47,8 @@ fn tenants() -> TableCreateStatement {
         .col(string_len("state", 16))
         .col(time("create_time"))
         .col(time("update_time"))
+        // Here, and not after: PostgreSQL wants it before what refers to it.
+        .index(&mut unique("tenants", &["tenant_id"]))
         .foreign_key(
             ForeignKey::create()
                 .from("tenants", "parent")
