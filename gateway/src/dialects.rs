@@ -2,7 +2,11 @@
 //! package and one file here that translates to the domain services.
 //! Nothing else in Muster knows a vendor.
 
+mod device42;
 mod hardwario;
+mod iottly;
+mod sensorbucket;
+mod yombo;
 
 use bytes::Bytes;
 use chassis::peer::Peers;
@@ -28,14 +32,22 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects.
-pub(crate) const ALL: [Dialect; 1] = [
+pub(crate) const ALL: [Dialect; 5] = [
     hardwario::DIALECT,
+    yombo::DIALECT,
+    iottly::DIALECT,
+    sensorbucket::DIALECT,
+    device42::DIALECT,
 ];
 
 /// Adds the services of all dialects to a stack.
 pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
     stack
         .with(hardwario::service(peers))
+        .with(yombo::service(peers))
+        .with(iottly::service(peers))
+        .with(sensorbucket::service(peers))
+        .with(device42::service(peers))
 }
 
 /// An error's answer with a JSON body.
