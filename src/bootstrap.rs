@@ -40,10 +40,14 @@ pub(crate) fn note_first_start(data: &DataDir, clock: &Clock) -> std::result::Re
     if data.database(ServiceName::Tenancy.as_str()).exists() {
         return Ok(());
     }
-    let pending = Pending { tenant: clock.new_id(), user: clock.new_id() };
+    let pending = Pending {
+        tenant: clock.new_id(),
+        user: clock.new_id(),
+    };
     let text = serde_json::to_string(&pending).map_err(|e| e.to_string())?;
     let file = data.file(PENDING);
-    data_dir::write_private(&file, &text).map_err(|e| format!("can't write {}: {e}", file.display()))
+    data_dir::write_private(&file, &text)
+        .map_err(|e| format!("can't write {}: {e}", file.display()))
 }
 
 /// Creates what a first start creates; nothing on any other start.
@@ -54,7 +58,9 @@ pub(crate) async fn finish_first_start(
     administrator: &Administrator,
 ) -> Result<bool> {
     let file = data.file(PENDING);
-    let Ok(text) = std::fs::read_to_string(&file) else { return Ok(false) };
+    let Ok(text) = std::fs::read_to_string(&file) else {
+        return Ok(false);
+    };
     let pending: Pending = serde_json::from_str(&text).map_err(Error::internal)?;
     create_tenant(peers, identity, &pending).await?;
     create_user(peers, identity, &pending, administrator).await?;
@@ -91,7 +97,10 @@ async fn create_user(
         user_id: pending.user.to_string(),
         password: administrator.password.clone(),
     };
-    let tenant = OnBehalfOf { tenant: pending.tenant, number: 0 };
+    let tenant = OnBehalfOf {
+        tenant: pending.tenant,
+        number: 0,
+    };
     let request = identity.request_for(tenant, &[Permission::UsersWrite], message)?;
     let mut users = UserServiceClient::new(peers.get(ServiceName::Identity));
     match users.create_user(request).await {

@@ -18,12 +18,25 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Opens the folder, and makes it if need be, for its owner only.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let told = |what: &str, error: &dyn std::fmt::Display| format!("can't {what} {}: {error}", path.display());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| told("make the folder", &e))?;
-        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock"));
+        let told = |what: &str, error: &dyn std::fmt::Display| {
+            format!("can't {what} {}: {error}", path.display())
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| told("make the folder", &e))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path.join("lock"));
         let lock = lock.map_err(|e| told("write to the folder", &e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(format!(
                 "another muster runs on the folder {}: stop it, or name another folder with --data",
                 path.display()
@@ -46,9 +59,13 @@ impl DataDir {
     /// of the databases.
     pub(crate) fn master_key(&self) -> Result<[u8; 32], String> {
         let file = self.file("master.key");
-        let told = |what: &str, error: &dyn std::fmt::Display| format!("can't {what} {}: {error}", file.display());
+        let told = |what: &str, error: &dyn std::fmt::Display| {
+            format!("can't {what} {}: {error}", file.display())
+        };
         match fs::read_to_string(&file) {
-            Ok(text) => parse_master_key(text.trim()).map_err(|e| format!("{}: {e}", file.display())),
+            Ok(text) => {
+                parse_master_key(text.trim()).map_err(|e| format!("{}: {e}", file.display()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.database("key-management").exists() {
                     return Err(format!(
@@ -57,7 +74,8 @@ impl DataDir {
                     ));
                 }
                 let key = random().map_err(|e| told("make", &e))?;
-                write_private(&file, &BASE64_STANDARD.encode(key)).map_err(|e| told("write", &e))?;
+                write_private(&file, &BASE64_STANDARD.encode(key))
+                    .map_err(|e| told("write", &e))?;
                 Ok(key)
             }
             Err(error) => Err(told("read", &error)),
@@ -67,8 +85,13 @@ impl DataDir {
 
 /// Reads a master key: 32 bytes in base64.
 pub(crate) fn parse_master_key(text: &str) -> Result<[u8; 32], String> {
-    let bytes = BASE64_STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| "a master key is 32 bytes in base64, as of `openssl rand -base64 32`".to_owned())
+    let bytes = BASE64_STANDARD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        "a master key is 32 bytes in base64, as of `openssl rand -base64 32`".to_owned()
+    })
 }
 
 /// 32 random bytes from the operating system.
@@ -81,10 +104,16 @@ pub(crate) fn random() -> std::io::Result<[u8; 32]> {
 /// Writes a file that only its owner may read, whole or not at all.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let partial = path.with_extension("partial");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&partial)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(partial, path)?;
     // The name is durable once its folder is.
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

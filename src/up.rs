@@ -96,19 +96,28 @@ impl Up {
         let one = |problem: String| vec![problem];
         let (secrets, cors_origins) = self.check()?;
         let tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Some(listen::tls(certificate, key).map_err(|e| one(e.to_string()))?),
+            (Some(certificate), Some(key)) => {
+                Some(listen::tls(certificate, key).map_err(|e| one(e.to_string()))?)
+            }
             _ => None,
         };
         let data = DataDir::open(&self.data).map_err(one)?;
         let listener = TcpListener::bind(self.listen).await;
-        let listener = listener.map_err(|e| one(format!("can't listen on {}: {e}", self.listen)))?;
+        let listener =
+            listener.map_err(|e| one(format!("can't listen on {}: {e}", self.listen)))?;
         let administrator = self.administrator(&secrets).map_err(one)?;
-        let assembled = self.assemble(&data, &secrets, &administrator, cors_origins, tls.is_some()).await?;
+        let assembled = self
+            .assemble(&data, &secrets, &administrator, cors_origins, tls.is_some())
+            .await?;
         let address = listener.local_addr().map_err(|e| one(e.to_string()))?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         assembled.readiness.set(true);
-        greet(&url, &self.data, assembled.first_start.then_some(&administrator));
+        greet(
+            &url,
+            &self.data,
+            assembled.first_start.then_some(&administrator),
+        );
         let readiness = assembled.readiness.clone();
         let stop = async move {
             told_to_stop().await;
@@ -123,36 +132,67 @@ impl Up {
     fn check(&self) -> std::result::Result<(Secrets, Vec<http::HeaderValue>), Vec<String>> {
         let mut problems = Vec::new();
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let master_key = env("MUSTER_MASTER_KEY").map(|text| data_dir::parse_master_key(&text)).transpose();
+        let master_key = env("MUSTER_MASTER_KEY")
+            .map(|text| data_dir::parse_master_key(&text))
+            .transpose();
         let master_key = master_key.unwrap_or_else(|problem| {
             problems.push(format!("MUSTER_MASTER_KEY: {problem}"));
             None
         });
         let admin_password = env("MUSTER_ADMIN_PASSWORD");
-        if admin_password.as_ref().is_some_and(|password| password.chars().count() < 10) {
+        if admin_password
+            .as_ref()
+            .is_some_and(|password| password.chars().count() < 10)
+        {
             problems.push("MUSTER_ADMIN_PASSWORD: must have at least 10 characters".to_owned());
         }
         if !self.admin_email.contains('@') {
-            problems.push(format!("--admin-email: `{}` is no e-mail address", self.admin_email));
+            problems.push(format!(
+                "--admin-email: `{}` is no e-mail address",
+                self.admin_email
+            ));
         }
         let mut origins = Vec::new();
         for origin in &self.cors_origin {
             match http::HeaderValue::try_from(origin) {
-                Ok(value) if origin.contains("://") && !origin.ends_with('/') => origins.push(value),
-                _ => problems.push(format!("--cors-origin: `{origin}` is no origin such as https://console.example.com")),
+                Ok(value) if origin.contains("://") && !origin.ends_with('/') => {
+                    origins.push(value)
+                }
+                _ => problems.push(format!(
+                    "--cors-origin: `{origin}` is no origin such as https://console.example.com"
+                )),
             }
         }
-        if problems.is_empty() { Ok((Secrets { master_key, admin_password }, origins)) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok((
+                Secrets {
+                    master_key,
+                    admin_password,
+                },
+                origins,
+            ))
+        } else {
+            Err(problems)
+        }
     }
 
     fn administrator(&self, secrets: &Secrets) -> std::result::Result<Administrator, String> {
         let email = self.admin_email.clone();
         match &secrets.admin_password {
-            Some(password) => Ok(Administrator { email, password: password.clone(), generated: false }),
+            Some(password) => Ok(Administrator {
+                email,
+                password: password.clone(),
+                generated: false,
+            }),
             None => {
-                let random = data_dir::random().map_err(|e| format!("can't make a password: {e}"))?;
+                let random =
+                    data_dir::random().map_err(|e| format!("can't make a password: {e}"))?;
                 let password = BASE64_URL_SAFE_NO_PAD.encode(&random[..18]);
-                Ok(Administrator { email, password, generated: true })
+                Ok(Administrator {
+                    email,
+                    password,
+                    generated: true,
+                })
             }
         }
     }
@@ -167,9 +207,14 @@ impl Up {
     ) -> std::result::Result<Assembled, Vec<String>> {
         let one = |problem: String| vec![problem];
         let clock = Clock::system();
-        let master = secrets.master_key.map_or_else(|| data.master_key(), Ok).map_err(one)?;
+        let master = secrets
+            .master_key
+            .map_or_else(|| data.master_key(), Ok)
+            .map_err(one)?;
         bootstrap::note_first_start(data, &clock).map_err(one)?;
-        assemble(data, &master, administrator, cors_origins, tls, clock).await.map_err(|e| one(e.to_string()))
+        assemble(data, &master, administrator, cors_origins, tls, clock)
+            .await
+            .map_err(|e| one(e.to_string()))
     }
 }
 
@@ -186,7 +231,12 @@ async fn assemble(
     // The services are one process: their secret need not outlive it.
     let secret = ServiceSecret::new(&data_dir::random().map_err(Error::internal)?);
     let revocations = Revocations::default();
-    let verifier = Verifier::new(peers.clone(), secret.clone(), revocations.clone(), clock.clone());
+    let verifier = Verifier::new(
+        peers.clone(),
+        secret.clone(),
+        revocations.clone(),
+        clock.clone(),
+    );
     let identity_of = |name: ServiceName| secret.identity(name.as_str(), clock.clone());
 
     let store = Store::sqlite::<key_management::Migrator>(&data.database("key-management")).await?;
@@ -220,13 +270,23 @@ async fn assemble(
     );
     peers.set(ServiceName::Identity, users.await?);
 
-    let store = Store::sqlite::<device_registry::Migrator>(&data.database("device-registry")).await?;
-    peers.set(ServiceName::DeviceRegistry, device_registry::stack(store, clock.clone(), verifier.clone()));
+    let store =
+        Store::sqlite::<device_registry::Migrator>(&data.database("device-registry")).await?;
+    peers.set(
+        ServiceName::DeviceRegistry,
+        device_registry::stack(store, clock.clone(), verifier.clone()),
+    );
 
     let gateway_identity = secret.identity("gateway", clock.clone());
-    tokio::spawn(revocation::follow(peers.clone(), gateway_identity.clone(), revocations.clone(), clock.clone()));
+    tokio::spawn(revocation::follow(
+        peers.clone(),
+        gateway_identity.clone(),
+        revocations.clone(),
+        clock.clone(),
+    ));
     wait_for(&revocations).await?;
-    let first_start = bootstrap::finish_first_start(data, &peers, &gateway_identity, administrator).await?;
+    let first_start =
+        bootstrap::finish_first_start(data, &peers, &gateway_identity, administrator).await?;
     let readiness = Readiness::default();
     let gateway = Gateway {
         peers,
@@ -237,7 +297,11 @@ async fn assemble(
         tls,
         cors_origins,
     };
-    Ok(Assembled { stack: gateway.build().await?, readiness, first_start })
+    Ok(Assembled {
+        stack: gateway.build().await?,
+        readiness,
+        first_start,
+    })
 }
 
 /// No token is accepted before the revocations are known.
@@ -247,12 +311,16 @@ async fn wait_for(revocations: &Revocations) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(START, live).await.map_err(|_| Error::internal("the parts did not find each other in time"))
+    tokio::time::timeout(START, live)
+        .await
+        .map_err(|_| Error::internal("the parts did not find each other in time"))
 }
 
 async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         // Without handlers, the signals end the process at once.
         return std::future::pending().await;
     };
@@ -266,7 +334,11 @@ async fn told_to_stop() {
 /// standard output, where the log is not: it may hold a password.
 fn greet(url: &str, data: &std::path::Path, administrator: Option<&Administrator>) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "Muster listens on {url} and keeps its data in {}", data.display());
+    let _ = writeln!(
+        out,
+        "Muster listens on {url} and keeps its data in {}",
+        data.display()
+    );
     if let Some(administrator) = administrator {
         let _ = out.write_all(welcome(url, administrator).as_bytes());
     }
@@ -275,8 +347,16 @@ fn greet(url: &str, data: &std::path::Path, administrator: Option<&Administrator
 
 fn welcome(url: &str, administrator: &Administrator) -> String {
     let email = &administrator.email;
-    let password = if administrator.generated { administrator.password.as_str() } else { "$MUSTER_ADMIN_PASSWORD" };
-    let note = if administrator.generated { " (shown only now)" } else { "" };
+    let password = if administrator.generated {
+        administrator.password.as_str()
+    } else {
+        "$MUSTER_ADMIN_PASSWORD"
+    };
+    let note = if administrator.generated {
+        " (shown only now)"
+    } else {
+        ""
+    };
     format!(
         "
 First start. The administrator is {email}, the password {password}{note}

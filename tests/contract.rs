@@ -23,12 +23,18 @@ async fn every_method_but_the_public_ones_is_refused_without_a_token() {
     let world = World::new().await;
     let channel = grpc::connect(&world.server.url).await;
     let methods = grpc::methods();
-    assert!(methods.len() > 60, "the contract has shrunk to {}", methods.len());
+    assert!(
+        methods.len() > 60,
+        "the contract has shrunk to {}",
+        methods.len()
+    );
     for method in methods {
         let answer = grpc::call(&channel, &method, None, &empty(&method)).await;
         let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
         match required(&method) {
-            Requirement::Public => assert_ne!(code, Code::PermissionDenied, "{}", method.full_name()),
+            Requirement::Public => {
+                assert_ne!(code, Code::PermissionDenied, "{}", method.full_name())
+            }
             // What only services may call, nobody else gets to know.
             Requirement::Service => assert_eq!(code, Code::Unimplemented, "{}", method.full_name()),
             _ => assert_eq!(code, Code::Unauthenticated, "{}", method.full_name()),
@@ -43,13 +49,35 @@ async fn every_method_that_requires_a_permission_is_refused_without_it() {
     let methods = grpc::methods();
     let mut checked = 0;
     for lacking in ALL_PERMISSIONS {
-        let others: Vec<_> = ALL_PERMISSIONS.iter().filter(|p| *p != lacking).map(|p| scope(*p)).collect();
+        let others: Vec<_> = ALL_PERMISSIONS
+            .iter()
+            .filter(|p| *p != lacking)
+            .map(|p| scope(*p))
+            .collect();
         let caller = world.alice.key_holder(&others).await;
-        for method in methods.iter().filter(|m| required(m) == Requirement::Permission(*lacking)) {
-            let answer = grpc::call(&channel, method, caller.authorization.as_deref(), &empty(method)).await;
+        for method in methods
+            .iter()
+            .filter(|m| required(m) == Requirement::Permission(*lacking))
+        {
+            let answer = grpc::call(
+                &channel,
+                method,
+                caller.authorization.as_deref(),
+                &empty(method),
+            )
+            .await;
             let refusal = answer.expect_err(method.full_name());
-            assert_eq!(refusal.code(), Code::PermissionDenied, "{}", method.full_name());
-            assert!(refusal.message().contains(scope(*lacking)), "{}", refusal.message());
+            assert_eq!(
+                refusal.code(),
+                Code::PermissionDenied,
+                "{}",
+                method.full_name()
+            );
+            assert!(
+                refusal.message().contains(scope(*lacking)),
+                "{}",
+                refusal.message()
+            );
             checked += 1;
         }
     }
@@ -60,9 +88,23 @@ async fn every_method_that_requires_a_permission_is_refused_without_it() {
 async fn every_method_for_services_is_refused_to_a_tenants_owner() {
     let world = World::new().await;
     let channel = grpc::connect(&world.server.url).await;
-    for method in grpc::methods().iter().filter(|m| required(m) == Requirement::Service) {
-        let answer = grpc::call(&channel, method, world.alice.authorization.as_deref(), &empty(method)).await;
-        assert_eq!(answer.expect_err(method.full_name()).code(), Code::Unimplemented, "{}", method.full_name());
+    for method in grpc::methods()
+        .iter()
+        .filter(|m| required(m) == Requirement::Service)
+    {
+        let answer = grpc::call(
+            &channel,
+            method,
+            world.alice.authorization.as_deref(),
+            &empty(method),
+        )
+        .await;
+        assert_eq!(
+            answer.expect_err(method.full_name()).code(),
+            Code::Unimplemented,
+            "{}",
+            method.full_name()
+        );
     }
 }
 
@@ -84,15 +126,30 @@ impl Belongings {
         let alice = &world.alice;
         let id = async |path: &str, body: serde_json::Value| {
             let made = alice.post(path, body).await.expect(201);
-            let made = made.get("apiKey").or(made.get("apiClient")).unwrap_or(&made).clone();
+            let made = made
+                .get("apiKey")
+                .or(made.get("apiClient"))
+                .unwrap_or(&made)
+                .clone();
             made["id"].as_str().unwrap().to_owned()
         };
         let tag = id("/v1/tags", json!({"displayName": MARK})).await;
         let site = id("/v1/sites", json!({"displayName": MARK})).await;
-        let device = id("/v1/devices", json!({"displayName": MARK, "tagIds": [tag], "siteId": site})).await;
-        let client = alice.post("/v1/apiClients", json!({"displayName": MARK})).await.expect(201);
+        let device = id(
+            "/v1/devices",
+            json!({"displayName": MARK, "tagIds": [tag], "siteId": site}),
+        )
+        .await;
+        let client = alice
+            .post("/v1/apiClients", json!({"displayName": MARK}))
+            .await
+            .expect(201);
         let caller = alice.with(basic(&client));
-        let token = caller.post("/v1/tokens", json!({})).await.expect(201)["number"].as_str().unwrap().parse().unwrap();
+        let token = caller.post("/v1/tokens", json!({})).await.expect(201)["number"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         Self {
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
@@ -128,7 +185,16 @@ impl Belongings {
     }
 
     fn all(&self) -> [&str; 8] {
-        [&self.device, &self.tag, &self.site, &self.command, &self.user, &self.api_key, &self.api_client, &self.tenant]
+        [
+            &self.device,
+            &self.tag,
+            &self.site,
+            &self.command,
+            &self.user,
+            &self.api_key,
+            &self.api_client,
+            &self.tenant,
+        ]
     }
 }
 
@@ -172,10 +238,19 @@ fn finds_nothing(method: &MethodDescriptor) -> bool {
 /// Methods that refuse with another code than NOT_FOUND, and why. It may only shrink.
 const OTHER_REFUSALS: [(&str, Code); 3] = [
     // Membership is not told, nor whether there is such a tenant.
-    ("muster.identity.v1.AuthService.SelectTenant", Code::PermissionDenied),
+    (
+        "muster.identity.v1.AuthService.SelectTenant",
+        Code::PermissionDenied,
+    ),
     // The field is named that refers to what is not there.
-    ("muster.registry.v1.DeviceService.CreateDevice", Code::InvalidArgument),
-    ("muster.tenancy.v1.MemberService.CreateMember", Code::InvalidArgument),
+    (
+        "muster.registry.v1.DeviceService.CreateDevice",
+        Code::InvalidArgument,
+    ),
+    (
+        "muster.tenancy.v1.MemberService.CreateMember",
+        Code::InvalidArgument,
+    ),
 ];
 
 #[tokio::test]
@@ -183,7 +258,11 @@ async fn no_method_reaches_another_tenants_things() {
     let world = World::new().await;
     let channel = grpc::connect(&world.server.url).await;
     let things = Belongings::of(&world).await;
-    let client = world.bob.post("/v1/apiClients", json!({"displayName": unique()})).await.expect(201);
+    let client = world
+        .bob
+        .post("/v1/apiClients", json!({"displayName": unique()}))
+        .await
+        .expect(201);
     let client = basic(&client);
     let domain = |m: &&MethodDescriptor| !m.full_name().starts_with("muster.dialect.");
     let (mut refused, mut listed) = (0, 0);
@@ -194,28 +273,55 @@ async fn no_method_reaches_another_tenants_things() {
         let service = method.parent_service().name().to_owned();
         let mut message = empty(method);
         let names = name_foreign(&mut message, &service, &things);
-        let bob = if service == "TokenService" { Some(client.as_str()) } else { world.bob.authorization.as_deref() };
+        let bob = if service == "TokenService" {
+            Some(client.as_str())
+        } else {
+            world.bob.authorization.as_deref()
+        };
         let answer = grpc::call(&channel, method, bob, &message).await;
         match answer {
             Ok(bytes) => {
-                assert!(!names || finds_nothing(method), "{} took a foreign id", method.full_name());
+                assert!(
+                    !names || finds_nothing(method),
+                    "{} took a foreign id",
+                    method.full_name()
+                );
                 let text = String::from_utf8_lossy(&bytes);
                 for theirs in things.all().into_iter().chain([MARK]) {
-                    assert!(!text.contains(theirs), "{} shows {theirs}", method.full_name());
+                    assert!(
+                        !text.contains(theirs),
+                        "{} shows {theirs}",
+                        method.full_name()
+                    );
                 }
                 listed += 1;
             }
             Err(status) if names => {
-                let other = OTHER_REFUSALS.iter().find(|(name, _)| *name == method.full_name());
+                let other = OTHER_REFUSALS
+                    .iter()
+                    .find(|(name, _)| *name == method.full_name());
                 let expected = other.map_or(Code::NotFound, |(_, code)| *code);
-                assert_eq!(status.code(), expected, "{}: {}", method.full_name(), status.message());
+                assert_eq!(
+                    status.code(),
+                    expected,
+                    "{}: {}",
+                    method.full_name(),
+                    status.message()
+                );
                 refused += 1;
             }
             Err(status) => {
                 let harmless = [Code::InvalidArgument, Code::PermissionDenied];
-                assert!(harmless.contains(&status.code()), "{}: {status:?}", method.full_name());
+                assert!(
+                    harmless.contains(&status.code()),
+                    "{}: {status:?}",
+                    method.full_name()
+                );
             }
         }
     }
-    assert!(refused >= 20 && listed >= 8, "{refused} refused, {listed} listed");
+    assert!(
+        refused >= 20 && listed >= 8,
+        "{refused} refused, {listed} listed"
+    );
 }

@@ -74,7 +74,7 @@ where
                 Ok(subject) => subject,
                 Err(refusal) => return Ok(tonic::Status::from(refusal).into_http()),
             };
-            let who = subject.as_ref().map(|s| Who::of(s));
+            let who = subject.as_ref().map(Who::of);
             if let Some(subject) = subject {
                 request.extensions_mut().insert(subject);
             }

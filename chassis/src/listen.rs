@@ -44,14 +44,21 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
         .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
         .map_err(|e| unreadable(certificate, &e))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(Error::internal)?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(Error::internal)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// Serves until `stop` is done, then lets what runs finish, within a bound.
-pub async fn serve(listener: TcpListener, stack: Stack, tls: Option<TlsAcceptor>, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    stack: Stack,
+    tls: Option<TlsAcceptor>,
+    stop: impl Future<Output = ()>,
+) {
     let open = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -97,15 +104,27 @@ where
     let service = service_fn(move |request: http::Request<Incoming>| {
         let stack = stack.clone();
         async move {
-            let request = request.map(|body| Body::new(body.map_err(|e| Status::unavailable(e.to_string()))));
+            let request =
+                request.map(|body| Body::new(body.map_err(|e| Status::unavailable(e.to_string()))));
             let answer = stack.oneshot(request).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http()))
+            Ok::<_, Infallible>(
+                answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http()),
+            )
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).max_concurrent_streams(1000);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .max_concurrent_streams(1000);
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
     // A client that goes away is no fault of ours.
     let _ = watcher.watch(connection).await;
 }

@@ -1,6 +1,7 @@
 //! What must no longer be accepted, though its token has not expired.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -88,21 +89,83 @@ impl Revocations {
         if state.entries.is_empty() {
             return false;
         }
-        let revoked = |subject: &str| {
-            let entry = state.entries.get(subject);
+        let revoked = |subject: Revocable| {
+            let entry = state.entries.get(&subject.to_string());
             entry.is_some_and(|entry| claims.iat <= entry.revoked.timestamp())
         };
-        let ids = [claims.sid, claims.tid].into_iter().flatten();
-        revoked(&claims.jti)
-            || revoked(&principal.id())
-            || ids.map(|id| id.to_string()).any(|id| revoked(&id))
-            || membership(claims.tid, principal).is_some_and(|subject| revoked(&subject))
+        let member = |tenant| match principal {
+            Principal::User(user) => revoked(Revocable::Member {
+                tenant,
+                user: *user,
+            }),
+            _ => false,
+        };
+        revoked(Revocable::Token(claims.jti.clone()))
+            || revoked(Revocable::Principal(principal.clone()))
+            || claims
+                .sid
+                .is_some_and(|session| revoked(Revocable::Session(session)))
+            || claims
+                .tid
+                .is_some_and(|tenant| revoked(Revocable::Tenant(tenant)) || member(tenant))
     }
+}
+
+/// What can be revoked. Each kind has names of its own: ids may be chosen by
+/// callers, and must not revoke what is of another kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocable {
+    /// A user, API key or API client.
+    Principal(Principal),
+    /// A session.
+    Session(Uuid),
+    /// A token, by its `jti`.
+    Token(String),
+    /// A tenant.
+    Tenant(Uuid),
+    /// What a user may do in a tenant.
+    Member {
+        /// The tenant.
+        tenant: Uuid,
+        /// The user.
+        user: Uuid,
+    },
+}
+
+impl Revocable {
+    /// Tokens that were traded for a user's password.
+    pub fn password(user: Uuid) -> Self {
+        Self::Token(password_jti(user))
+    }
+}
+
+/// As in the subject of `RevokeRequest`.
+impl fmt::Display for Revocable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Principal(principal) => principal.fmt(f),
+            Self::Session(id) => write!(f, "session:{id}"),
+            Self::Token(jti) => write!(f, "token:{jti}"),
+            Self::Tenant(id) => write!(f, "tenant:{id}"),
+            Self::Member { tenant, user } => write!(f, "member:{tenant}/{user}"),
+        }
+    }
+}
+
+/// `jti` of all tokens that are traded for a user's password: they end
+/// together, when the password changes.
+pub fn password_jti(user: Uuid) -> String {
+    format!("password/{user}")
 }
 
 /// Follows key management's stream of revocations for as long as it is
 /// polled; asks again whenever the stream ends.
-pub async fn follow(peers: Peers, identity: ServiceIdentity, revocations: Revocations, clock: Clock) {
+pub async fn follow(
+    peers: Peers,
+    identity: ServiceIdentity,
+    revocations: Revocations,
+    clock: Clock,
+) {
     loop {
         if let Err(error) = follow_once(&peers, &identity, &revocations, &clock).await {
             tracing::warn!(%error, "the stream of revocations has ended; asking again");
@@ -135,22 +198,4 @@ async fn follow_once(
         }
     }
     Ok(())
-}
-
-/// How a membership is named as the subject of a revocation.
-pub fn member(tenant: Uuid, user: Uuid) -> String {
-    format!("member/{tenant}/{user}")
-}
-
-/// How a user's password is named as the subject of a revocation: a token
-/// that was traded for it directly has this id.
-pub fn password(user: Uuid) -> String {
-    format!("password/{user}")
-}
-
-fn membership(tenant: Option<Uuid>, principal: &Principal) -> Option<String> {
-    match (tenant, principal) {
-        (Some(tenant), Principal::User(user)) => Some(member(tenant, *user)),
-        _ => None,
-    }
 }

@@ -69,7 +69,11 @@ impl ServiceStack {
 /// Forgets what kind of service it is.
 pub fn erase<S>(service: S) -> Stack
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
 {
     BoxCloneSyncService::new(service.map_err(|never: Infallible| match never {}))
@@ -79,10 +83,18 @@ where
 /// v1alpha) and health, for anybody.
 pub async fn reflection_and_health(descriptor_set: &'static [u8]) -> Result<Stack> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(descriptor_set);
+    health_reporter
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptor_set)
+    };
     let v1 = reflection().build_v1().map_err(Error::internal)?;
     let v1alpha = reflection().build_v1alpha().map_err(Error::internal)?;
-    let routes = Routes::new(health).add_service(v1).add_service(v1alpha).prepare();
+    let routes = Routes::new(health)
+        .add_service(v1)
+        .add_service(v1alpha)
+        .prepare();
     Ok(erase(routes))
 }

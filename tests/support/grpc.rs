@@ -15,7 +15,9 @@ pub fn pool() -> DescriptorPool {
 /// Every method of Muster's own packages.
 pub fn methods() -> Vec<MethodDescriptor> {
     let pool = pool();
-    let ours = pool.services().filter(|s| s.full_name().starts_with("muster."));
+    let ours = pool
+        .services()
+        .filter(|s| s.full_name().starts_with("muster."));
     ours.flat_map(|s| s.methods().collect::<Vec<_>>()).collect()
 }
 
@@ -24,7 +26,11 @@ pub fn path(method: &MethodDescriptor) -> String {
 }
 
 pub async fn connect(url: &str) -> Channel {
-    Channel::from_shared(url.to_owned()).unwrap().connect().await.unwrap()
+    Channel::from_shared(url.to_owned())
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
 }
 
 /// Calls a method; answers the bytes of the response. The first message of a
@@ -39,11 +45,16 @@ pub async fn call(
     grpc.ready().await.unwrap();
     let mut request = Request::new(Bytes::from(message.encode_to_vec()));
     if let Some(authorization) = authorization {
-        request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("authorization", authorization.parse().unwrap());
     }
     let path = path(method).parse().unwrap();
     if method.is_server_streaming() {
-        let mut stream = grpc.server_streaming(request, path, Raw).await?.into_inner();
+        let mut stream = grpc
+            .server_streaming(request, path, Raw)
+            .await?
+            .into_inner();
         return Ok(stream.message().await?.unwrap_or_default());
     }
     Ok(grpc.unary(request, path, Raw).await?.into_inner())

@@ -4,7 +4,13 @@
 //! Everything goes through the wire. One server serves all tests of a file;
 //! it ends with the test process, whatever way that ends.
 
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its part"
+)]
 
 pub mod grpc;
 
@@ -47,22 +53,42 @@ impl Server {
             .env("MUSTER_LISTEN", "127.0.0.1:0")
             .env("MUSTER_ADMIN_EMAIL", ADMIN)
             .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
-            .env("MUSTER_LOG", std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into()))
+            .env(
+                "MUSTER_LOG",
+                std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into()),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let leash = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next().expect("the server says where it listens").unwrap();
-        let url = first.split(' ').find(|word| word.starts_with("http")).unwrap().to_owned();
+        let first = lines
+            .next()
+            .expect("the server says where it listens")
+            .unwrap();
+        let url = first
+            .split(' ')
+            .find(|word| word.starts_with("http"))
+            .unwrap()
+            .to_owned();
         std::thread::spawn(move || lines.for_each(drop));
-        Self { url, data, child, _leash: leash }
+        Self {
+            url,
+            data,
+            child,
+            _leash: leash,
+        }
     }
 
     /// Kills the program at once (SIGKILL) and gives its folder back.
     pub fn kill(self) -> TempDir {
-        let Self { data, mut child, _leash, .. } = self;
+        let Self {
+            data,
+            mut child,
+            _leash,
+            ..
+        } = self;
         drop(_leash);
         child.wait().unwrap();
         data
@@ -70,12 +96,18 @@ impl Server {
 
     /// A client of this server without credentials.
     pub fn anybody(&self) -> Caller {
-        Caller { url: self.url.clone(), authorization: None }
+        Caller {
+            url: self.url.clone(),
+            authorization: None,
+        }
     }
 
     /// A client that sends this `Authorization` header.
     pub fn caller(&self, authorization: impl Into<String>) -> Caller {
-        Caller { url: self.url.clone(), authorization: Some(authorization.into()) }
+        Caller {
+            url: self.url.clone(),
+            authorization: Some(authorization.into()),
+        }
     }
 }
 
@@ -103,24 +135,42 @@ impl Answer {
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .map(|v| v.to_str().unwrap())
+            .unwrap_or_default()
     }
 }
 
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     // A connection of its own for each call: runtimes come and go with tests.
-    reqwest::Client::builder().pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 });
 
 pub async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    assert!(status.as_u16() < 500 || status.as_u16() == 501, "a client's mistake is no {status}");
-    Answer { status, headers, text: response.text().await.unwrap() }
+    assert!(
+        status.as_u16() < 500 || status.as_u16() == 501,
+        "a client's mistake is no {status}"
+    );
+    Answer {
+        status,
+        headers,
+        text: response.text().await.unwrap(),
+    }
 }
 
 impl Caller {
@@ -158,14 +208,20 @@ impl Caller {
 
     /// The same, by another URL path of the same server and another credential.
     pub fn with(&self, authorization: impl Into<String>) -> Self {
-        Self { authorization: Some(authorization.into()), ..self.clone() }
+        Self {
+            authorization: Some(authorization.into()),
+            ..self.clone()
+        }
     }
 
     /// An API key of this caller's tenant, with these permissions.
     pub async fn new_key(&self, permissions: &[&str]) -> String {
         let name = format!("key {}", unique());
         let body = json!({"displayName": name, "permissions": permissions});
-        self.post("/v1/apiKeys", body).await.expect(201)["secret"].as_str().unwrap().to_owned()
+        self.post("/v1/apiKeys", body).await.expect(201)["secret"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// A caller with such a key.
@@ -179,7 +235,11 @@ impl Caller {
 pub fn unique() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Two tenants, and people in them.
@@ -202,37 +262,80 @@ impl World {
         let server = Server::start();
         let root = server.anybody();
         let alice = log_in(&root, ADMIN, PASSWORD, None).await;
-        let tenant_a = alice.get("/v1/me").await.expect(200)["currentTenant"].as_str().unwrap().to_owned();
+        let tenant_a = alice.get("/v1/me").await.expect(200)["currentTenant"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let olga = join(&alice, &tenant_a, "olga@example.com", "operator").await;
         let victor = join(&alice, &tenant_a, "victor@example.com", "viewer").await;
-        let created = alice.post("/v1/tenants", json!({"displayName": "B"})).await.expect(201);
+        let created = alice
+            .post("/v1/tenants", json!({"displayName": "B"}))
+            .await
+            .expect(201);
         let tenant_b = created["id"].as_str().unwrap().to_owned();
         let founder = log_in(&root, ADMIN, PASSWORD, Some(&tenant_b)).await;
         let bob = join(&founder, &tenant_b, "bob@example.com", "owner").await;
-        Self { server, alice, olga, victor, bob, tenant_a, tenant_b }
+        Self {
+            server,
+            alice,
+            olga,
+            victor,
+            bob,
+            tenant_a,
+            tenant_b,
+        }
     }
 }
 
 /// Logs a user in, scoped to a tenant: the named one, else the first.
 pub async fn log_in(anybody: &Caller, email: &str, password: &str, tenant: Option<&str>) -> Caller {
-    let answer = anybody.post("/v1/auth:login", json!({"email": email, "password": password})).await.expect(200);
-    let user = anybody.with(format!("Bearer {}", answer["accessToken"].as_str().unwrap()));
+    let answer = anybody
+        .post(
+            "/v1/auth:login",
+            json!({"email": email, "password": password}),
+        )
+        .await
+        .expect(200);
+    let user = anybody.with(format!(
+        "Bearer {}",
+        answer["accessToken"].as_str().unwrap()
+    ));
     let tenant = match tenant {
         Some(tenant) => tenant.to_owned(),
         None => {
             let mine = user.get("/v1/me/tenants").await.expect(200);
-            mine["tenants"][0]["tenant"]["id"].as_str().unwrap().to_owned()
+            mine["tenants"][0]["tenant"]["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         }
     };
-    let answer = user.post("/v1/auth:selectTenant", json!({"tenantId": tenant})).await.expect(200);
-    user.with(format!("Bearer {}", answer["accessToken"].as_str().unwrap()))
+    let answer = user
+        .post("/v1/auth:selectTenant", json!({"tenantId": tenant}))
+        .await
+        .expect(200);
+    user.with(format!(
+        "Bearer {}",
+        answer["accessToken"].as_str().unwrap()
+    ))
 }
 
 async fn join(admin: &Caller, tenant: &str, email: &str, role: &str) -> Caller {
-    let user = admin.request(Method::POST, &format!("/v1/users?password={}", PASSWORD.replace(' ', "+")));
-    let user = send(user.json(&json!({"email": email, "displayName": email}))).await.expect(201);
-    admin.post("/v1/members", json!({"userId": user["id"], "role": role})).await.expect(201);
-    let anybody = Caller { authorization: None, ..admin.clone() };
+    let user = admin.request(
+        Method::POST,
+        &format!("/v1/users?password={}", PASSWORD.replace(' ', "+")),
+    );
+    let user = send(user.json(&json!({"email": email, "displayName": email})))
+        .await
+        .expect(201);
+    admin
+        .post("/v1/members", json!({"userId": user["id"], "role": role}))
+        .await
+        .expect(201);
+    let anybody = Caller {
+        authorization: None,
+        ..admin.clone()
+    };
     log_in(&anybody, email, PASSWORD, Some(tenant)).await
 }
 

@@ -6,6 +6,7 @@
 use aws_lc_rs::rand;
 use chassis::caller::TenantId;
 use chassis::peer::{Peers, ServiceName};
+use chassis::revocation::Revocable;
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::store::Store;
 use chassis::time::timestamp;
@@ -97,7 +98,7 @@ impl AuthService for Auth {
                 tx.update_many(query).await
             })
             .await?;
-        self.tokens.revoke(session).await?;
+        self.tokens.revoke(&Revocable::Session(session)).await?;
         Ok(Response::new(LogoutResponse {}))
     }
 

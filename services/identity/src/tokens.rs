@@ -2,6 +2,7 @@
 //! authenticated, and the end of tokens.
 
 use chassis::peer::{Peer, Peers, ServiceName};
+use chassis::revocation::Revocable;
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::{Error, Result};
 use proto::keys::credential_service_client::CredentialServiceClient;
@@ -44,7 +45,7 @@ impl Tokens {
 
     /// Ends every token of a subject that was issued until now. To be called
     /// after the commit of what ends them, and again if it fails.
-    pub(crate) async fn revoke(&self, subject: impl ToString) -> Result<()> {
+    pub(crate) async fn revoke(&self, subject: &Revocable) -> Result<()> {
         let request = RevokeRequest {
             subject: subject.to_string(),
         };

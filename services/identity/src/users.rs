@@ -2,9 +2,10 @@
 
 use chassis::caller::Principal;
 use chassis::paging::Page;
+use chassis::revocation::Revocable;
 use chassis::store::{GlobalTx, Store, WriteTx};
 use chassis::time::timestamp;
-use chassis::{Clock, Error, open, open_subject, revocation};
+use chassis::{Clock, Error, open, open_subject};
 use chrono::{DateTime, Utc};
 use proto::identity::user_service_server::UserService;
 use proto::identity::{
@@ -133,7 +134,8 @@ impl UserService for Users {
                 Ok(row)
             })
             .await?;
-        self.tokens.revoke(id).await?;
+        let user = Revocable::Principal(Principal::User(id));
+        self.tokens.revoke(&user).await?;
         Ok(Response::new(row.into()))
     }
 
@@ -174,9 +176,9 @@ impl UserService for Users {
                 end_other_sessions(tx, id, subject.session(), now).await
             })
             .await?;
-        self.tokens.revoke(revocation::password(id)).await?;
+        self.tokens.revoke(&Revocable::password(id)).await?;
         for session in ended {
-            self.tokens.revoke(session).await?;
+            self.tokens.revoke(&Revocable::Session(session)).await?;
         }
         Ok(Response::new(ChangePasswordResponse {}))
     }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use chassis::caller::Principal;
 use chassis::paging::Page;
 use chassis::permissions::Permissions;
+use chassis::revocation::Revocable;
 use chassis::store::Store;
 use chassis::time::timestamp;
 use chassis::{Clock, Error, Result, open};
 use proto::keys::api_client_service_server::ApiClientService;
 use proto::keys::{
-    ApiClient, CreateApiClientRequest, CreateApiClientResponse, DeleteApiClientRequest, DeleteApiClientResponse,
-    GetApiClientRequest, ListApiClientsRequest, ListApiClientsResponse, get_api_client_request,
+    ApiClient, CreateApiClientRequest, CreateApiClientResponse, DeleteApiClientRequest,
+    DeleteApiClientResponse, GetApiClientRequest, ListApiClientsRequest, ListApiClientsResponse,
+    get_api_client_request,
 };
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tonic::{Request, Response, Status};
@@ -46,7 +49,9 @@ impl ApiClientService for ApiClients {
         let client = req.api_client.unwrap_or_default();
         let granted = grants::granted(&caller, &client.permissions, "api_client.permissions")?;
         let client_secret = given_or_random(req.client_secret, CLIENT_SECRET)?;
-        let ttl = client.token_ttl.map_or(Ok(DEFAULT_TTL), |ttl| i32::try_from(ttl.seconds));
+        let ttl = client
+            .token_ttl
+            .map_or(Ok(DEFAULT_TTL), |ttl| i32::try_from(ttl.seconds));
         let row = ActiveModel {
             id: Set(chosen(&req.api_client_id).unwrap_or_else(|| self.clock.new_id())),
             tenant_number: Set(caller.tenant_number()),
@@ -62,21 +67,43 @@ impl ApiClientService for ApiClients {
             create_time: Set(self.clock.now()),
             ..Default::default()
         };
-        let row = self.store.change(&caller, async |tx| tx.insert(row).await).await.map_err(|e| {
-            e.unique(&[("client_key", "api_client.client_key"), ("id", "api_client_id")])
-        })?;
-        Ok(Response::new(CreateApiClientResponse { api_client: Some(shown(row)), client_secret }))
+        let row = self
+            .store
+            .change(&caller, async |tx| tx.insert(row).await)
+            .await
+            .map_err(|e| {
+                e.unique(&[
+                    ("client_key", "api_client.client_key"),
+                    ("id", "api_client_id"),
+                ])
+            })?;
+        Ok(Response::new(CreateApiClientResponse {
+            api_client: Some(shown(row)),
+            client_secret,
+        }))
     }
 
-    async fn get_api_client(&self, request: Request<GetApiClientRequest>) -> Result<Response<ApiClient>, Status> {
+    async fn get_api_client(
+        &self,
+        request: Request<GetApiClientRequest>,
+    ) -> Result<Response<ApiClient>, Status> {
         let (caller, req) = open(request)?;
         let (query, wanted) = match req.client {
-            Some(get_api_client_request::Client::Number(number)) => (Column::Number.eq(number), number.to_string()),
+            Some(get_api_client_request::Client::Number(number)) => {
+                (Column::Number.eq(number), number.to_string())
+            }
             Some(get_api_client_request::Client::Id(id)) => (Column::Id.eq(chosen(&id)), id),
             None => return Err(Error::invalid("client", "is required").into()),
         };
-        let row = self.store.read(&caller).await?.one(Entity::find().filter(query)).await?;
-        Ok(Response::new(shown(row.ok_or_else(|| Error::not_found("API client", wanted))?)))
+        let row = self
+            .store
+            .read(&caller)
+            .await?
+            .one(Entity::find().filter(query))
+            .await?;
+        Ok(Response::new(shown(
+            row.ok_or_else(|| Error::not_found("API client", wanted))?,
+        )))
     }
 
     async fn list_api_clients(
@@ -85,7 +112,10 @@ impl ApiClientService for ApiClients {
     ) -> Result<Response<ListApiClientsResponse>, Status> {
         let (caller, req) = open(request)?;
         let page = Page::new(req.page_size, &req.page_token)?.skip(req.skip);
-        let mut query = Entity::find().order_by_asc(Column::Number).limit(page.limit()).offset(page.skip);
+        let mut query = Entity::find()
+            .order_by_asc(Column::Number)
+            .limit(page.limit())
+            .offset(page.skip);
         if let Some(after) = page.after {
             query = query.filter(Column::Number.gt(after));
         }
@@ -107,11 +137,14 @@ impl ApiClientService for ApiClients {
         let written = self
             .store
             .change(&caller, async |tx| {
-                let deleted = tx.delete(Entity::delete_many().filter(Column::Id.eq(chosen(&req.id)))).await?;
+                let deleted = tx
+                    .delete(Entity::delete_many().filter(Column::Id.eq(chosen(&req.id))))
+                    .await?;
                 if deleted == 0 {
                     return Err(Error::not_found("API client", &req.id));
                 }
-                self.revoker.write(tx, chosen(&req.id).unwrap_or_default()).await
+                let client = Principal::Client(chosen(&req.id).unwrap_or_default());
+                self.revoker.write(tx, &Revocable::Principal(client)).await
             })
             .await?;
         self.revoker.tell(written);
@@ -120,7 +153,11 @@ impl ApiClientService for ApiClients {
 }
 
 fn given_or_random(given: String, length: usize) -> Result<String> {
-    if given.is_empty() { key_format::random(length) } else { Ok(given) }
+    if given.is_empty() {
+        key_format::random(length)
+    } else {
+        Ok(given)
+    }
 }
 
 fn shown(row: Model) -> ApiClient {
@@ -129,8 +166,14 @@ fn shown(row: Model) -> ApiClient {
         number: row.number,
         client_key: row.client_key,
         display_name: row.display_name,
-        permissions: Permissions::from_scope(&row.permissions).names().map(str::to_owned).collect(),
-        token_ttl: Some(prost_types::Duration { seconds: row.token_ttl.into(), nanos: 0 }),
+        permissions: Permissions::from_scope(&row.permissions)
+            .names()
+            .map(str::to_owned)
+            .collect(),
+        token_ttl: Some(prost_types::Duration {
+            seconds: row.token_ttl.into(),
+            nanos: 0,
+        }),
         disabled: row.disabled,
         metadata: grants::shown(row.metadata),
         creator: row.creator,

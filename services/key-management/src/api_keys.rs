@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use chassis::caller::Principal;
 use chassis::paging::Page;
 use chassis::permissions::Permissions;
+use chassis::revocation::Revocable;
 use chassis::store::Store;
 use chassis::time::{date_time, timestamp};
 use chassis::{Clock, Error, Result, open};
 use proto::keys::api_key::State;
 use proto::keys::api_key_service_server::ApiKeyService;
 use proto::keys::{
-    ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, GetApiKeyRequest, ListApiKeysRequest, ListApiKeysResponse,
-    RevokeApiKeyRequest, get_api_key_request,
+    ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, GetApiKeyRequest, ListApiKeysRequest,
+    ListApiKeysResponse, RevokeApiKeyRequest, get_api_key_request,
 };
 use sea_orm::prelude::{DateTimeUtc, Uuid};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect,
+};
 use tonic::{Request, Response, Status};
 
 use crate::entity::api_key::{ActiveModel, Column, Entity, Model};
@@ -56,21 +61,41 @@ impl ApiKeyService for ApiKeys {
             expire_time: Set(expire_time),
             ..Default::default()
         };
-        let row = self.store.change(&caller, async |tx| tx.insert(row).await).await.map_err(|e| {
-            e.unique(&[("display_name", "api_key.display_name"), ("id", "api_key_id")])
-        })?;
+        let row = self
+            .store
+            .change(&caller, async |tx| tx.insert(row).await)
+            .await
+            .map_err(|e| {
+                e.unique(&[
+                    ("display_name", "api_key.display_name"),
+                    ("id", "api_key_id"),
+                ])
+            })?;
         let api_key = Some(shown(row, self.clock.now()));
-        Ok(Response::new(CreateApiKeyResponse { api_key, secret: key_format::write(id, &secret) }))
+        Ok(Response::new(CreateApiKeyResponse {
+            api_key,
+            secret: key_format::write(id, &secret),
+        }))
     }
 
-    async fn get_api_key(&self, request: Request<GetApiKeyRequest>) -> Result<Response<ApiKey>, Status> {
+    async fn get_api_key(
+        &self,
+        request: Request<GetApiKeyRequest>,
+    ) -> Result<Response<ApiKey>, Status> {
         let (caller, req) = open(request)?;
         let (query, wanted) = match req.key {
-            Some(get_api_key_request::Key::Number(number)) => (Column::Number.eq(number), number.to_string()),
+            Some(get_api_key_request::Key::Number(number)) => {
+                (Column::Number.eq(number), number.to_string())
+            }
             Some(get_api_key_request::Key::Id(id)) => (Column::Id.eq(chosen(&id)), id),
             None => return Err(Error::invalid("key", "is required").into()),
         };
-        let row = self.store.read(&caller).await?.one(Entity::find().filter(query)).await?;
+        let row = self
+            .store
+            .read(&caller)
+            .await?
+            .one(Entity::find().filter(query))
+            .await?;
         let row = row.ok_or_else(|| Error::not_found("API key", wanted))?;
         Ok(Response::new(shown(row, self.clock.now())))
     }
@@ -81,7 +106,9 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<ListApiKeysResponse>, Status> {
         let (caller, req) = open(request)?;
         let page = Page::new(req.page_size, &req.page_token)?;
-        let mut query = Entity::find().order_by_desc(Column::Number).limit(page.limit());
+        let mut query = Entity::find()
+            .order_by_desc(Column::Number)
+            .limit(page.limit());
         if let Some(after) = page.after {
             query = query.filter(Column::Number.lt(after));
         }
@@ -92,22 +119,38 @@ impl ApiKeyService for ApiKeys {
         let (rows, next_page_token) = page.finish(rows, |row| row.number);
         let now = self.clock.now();
         let api_keys = rows.into_iter().map(|row| shown(row, now)).collect();
-        Ok(Response::new(ListApiKeysResponse { api_keys, next_page_token }))
+        Ok(Response::new(ListApiKeysResponse {
+            api_keys,
+            next_page_token,
+        }))
     }
 
-    async fn revoke_api_key(&self, request: Request<RevokeApiKeyRequest>) -> Result<Response<ApiKey>, Status> {
+    async fn revoke_api_key(
+        &self,
+        request: Request<RevokeApiKeyRequest>,
+    ) -> Result<Response<ApiKey>, Status> {
         let (caller, req) = open(request)?;
         let now = self.clock.now();
         let (row, written) = self
             .store
             .change(&caller, async |tx| {
-                let found = tx.one(Entity::find().filter(Column::Id.eq(chosen(&req.id)))).await?;
+                let found = tx
+                    .one(Entity::find().filter(Column::Id.eq(chosen(&req.id))))
+                    .await?;
                 let row = found.ok_or_else(|| Error::not_found("API key", &req.id))?;
                 // Revoking twice is no error, and keeps the first time.
                 let revoke_time = row.revoke_time.unwrap_or(now);
                 let id = row.id;
-                let changed = ActiveModel { revoke_time: Set(Some(revoke_time)), ..row.into_active_model() };
-                Ok((tx.update(changed).await?, self.revoker.write(tx, id).await?))
+                let changed = ActiveModel {
+                    revoke_time: Set(Some(revoke_time)),
+                    ..row.into_active_model()
+                };
+                Ok((
+                    tx.update(changed).await?,
+                    self.revoker
+                        .write(tx, &Revocable::Principal(Principal::Key(id)))
+                        .await?,
+                ))
             })
             .await?;
         self.revoker.tell(written);
@@ -117,10 +160,15 @@ impl ApiKeyService for ApiKeys {
 
 impl ApiKeys {
     fn expiry(&self, wanted: Option<&prost_types::Timestamp>) -> Result<Option<DateTimeUtc>> {
-        let Some(wanted) = wanted else { return Ok(None) };
+        let Some(wanted) = wanted else {
+            return Ok(None);
+        };
         match date_time(wanted) {
             Some(time) if time > self.clock.now() => Ok(Some(time)),
-            _ => Err(Error::invalid("api_key.expire_time", "must be in the future")),
+            _ => Err(Error::invalid(
+                "api_key.expire_time",
+                "must be in the future",
+            )),
         }
     }
 }
@@ -141,7 +189,10 @@ fn shown(row: Model, now: DateTimeUtc) -> ApiKey {
         number: row.number,
         display_name: row.display_name,
         description: row.description,
-        permissions: Permissions::from_scope(&row.permissions).names().map(str::to_owned).collect(),
+        permissions: Permissions::from_scope(&row.permissions)
+            .names()
+            .map(str::to_owned)
+            .collect(),
         expire_time: row.expire_time.map(timestamp),
         state: state.into(),
         metadata: grants::shown(row.metadata),

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
+use chassis::caller::Principal;
 use chassis::peer::{Peers, ServiceName};
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::store::Store;
 use chassis::time::timestamp;
 use chassis::token::Claims;
-use chassis::caller::Principal;
 use chassis::{Clock, Error, Result, open_subject, revocation};
 use proto::identity::auth_service_client::AuthServiceClient;
 use proto::identity::{VerifyUserRequest, VerifyUserResponse, verify_user_request};
 use proto::keys::credential_service_server::CredentialService;
 use proto::keys::exchange_request::Credential;
 use proto::keys::{
-    ExchangeRequest, ExchangeResponse, MintUserTokenRequest, MintUserTokenResponse, RevokeRequest, RevokeResponse,
-    WatchRevocationsRequest, WatchRevocationsResponse,
+    ExchangeRequest, ExchangeResponse, MintUserTokenRequest, MintUserTokenResponse, RevokeRequest,
+    RevokeResponse, WatchRevocationsRequest, WatchRevocationsResponse,
 };
 use proto::tenancy::member_service_client::MemberServiceClient;
 use proto::tenancy::{ResolveMemberRequest, ResolveMemberResponse};
@@ -51,24 +51,38 @@ pub(crate) struct Credentials {
 
 #[tonic::async_trait]
 impl CredentialService for Credentials {
-    async fn exchange(&self, request: Request<ExchangeRequest>) -> Result<Response<ExchangeResponse>, Status> {
+    async fn exchange(
+        &self,
+        request: Request<ExchangeRequest>,
+    ) -> Result<Response<ExchangeResponse>, Status> {
         let (_, req) = open_subject(request)?;
         let (claims, life) = match req.credential {
             Some(Credential::ApiKey(key)) => self.of_key(&key).await?,
             Some(Credential::Basic(basic)) if basic.name.contains('@') => {
-                let password = verify_user_request::Password { email: basic.name, password: basic.secret };
-                self.of_user(verify_user_request::Credential::Password(password)).await?
+                let password = verify_user_request::Password {
+                    email: basic.name,
+                    password: basic.secret,
+                };
+                self.of_user(verify_user_request::Credential::Password(password))
+                    .await?
             }
             Some(Credential::Basic(basic)) => self.of_client(&basic.name, &basic.secret).await?,
             Some(Credential::SessionToken(token)) => {
-                self.of_user(verify_user_request::Credential::SessionToken(token)).await?
+                self.of_user(verify_user_request::Credential::SessionToken(token))
+                    .await?
             }
             None => return Err(Error::invalid("credential", "is required").into()),
         };
         let credential_id = claims.sub.clone();
-        let expire_time = Some(timestamp(self.clock.now() + chrono::TimeDelta::seconds(life)));
+        let expire_time = Some(timestamp(
+            self.clock.now() + chrono::TimeDelta::seconds(life),
+        ));
         let access_token = self.signer.sign(claims, life)?;
-        Ok(Response::new(ExchangeResponse { access_token, expire_time, credential_id }))
+        Ok(Response::new(ExchangeResponse {
+            access_token,
+            expire_time,
+            credential_id,
+        }))
     }
 
     async fn mint_user_token(
@@ -76,7 +90,8 @@ impl CredentialService for Credentials {
         request: Request<MintUserTokenRequest>,
     ) -> Result<Response<MintUserTokenResponse>, Status> {
         let (service, req) = open_subject(request)?;
-        let user = chosen(&req.user_id).ok_or_else(|| Error::invalid("user_id", "must be a UUID"))?;
+        let user =
+            chosen(&req.user_id).ok_or_else(|| Error::invalid("user_id", "must be a UUID"))?;
         let claims = Claims {
             sub: Principal::User(user).to_string(),
             jti: self.clock.new_id().to_string(),
@@ -87,10 +102,16 @@ impl CredentialService for Credentials {
             ..Claims::default()
         };
         let access_token = self.signer.sign(claims, USER_LIFE)?;
-        Ok(Response::new(MintUserTokenResponse { access_token, expires_in: USER_LIFE }))
+        Ok(Response::new(MintUserTokenResponse {
+            access_token,
+            expires_in: USER_LIFE,
+        }))
     }
 
-    async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+    async fn revoke(
+        &self,
+        request: Request<RevokeRequest>,
+    ) -> Result<Response<RevokeResponse>, Status> {
         let (_, req) = open_subject(request)?;
         self.revoker.revoke(req.subject).await?;
         Ok(Response::new(RevokeResponse {}))
@@ -115,15 +136,22 @@ impl Credentials {
     async fn of_key(&self, key: &str) -> Result<(Claims, i64)> {
         let presented = key_format::parse(key).ok_or_else(refused)?;
         let found = self.store.global("a key that was just presented").await?;
-        let found = found.one(api_key::Entity::find().filter(api_key::Column::Id.eq(presented.id))).await?;
+        let found = found
+            .one(api_key::Entity::find().filter(api_key::Column::Id.eq(presented.id)))
+            .await?;
         // An unknown key costs the same as a wrong one.
-        let hash = found.as_ref().map(|row| row.secret_hash.as_slice()).unwrap_or(&[0; 32]);
+        let hash = found
+            .as_ref()
+            .map(|row| row.secret_hash.as_slice())
+            .unwrap_or(&[0; 32]);
         let right = self.master.verify(presented.secret, hash);
         let row = found.filter(|_| right).ok_or_else(refused)?;
         if row.revoke_time.is_some() {
             return Err(ended("KEY_REVOKED", "the API key has been revoked"));
         }
-        let left = row.expire_time.map_or(i64::MAX, |end| (end - self.clock.now()).num_seconds());
+        let left = row
+            .expire_time
+            .map_or(i64::MAX, |end| (end - self.clock.now()).num_seconds());
         if left <= 0 {
             return Err(ended("KEY_EXPIRED", "the API key has expired"));
         }
@@ -139,11 +167,21 @@ impl Credentials {
     }
 
     async fn of_client(&self, key: &str, secret: &str) -> Result<(Claims, i64)> {
-        let found = self.store.global("a client key that was just presented").await?;
-        let found = found.one(api_client::Entity::find().filter(api_client::Column::ClientKey.eq(key))).await?;
-        let hash = found.as_ref().map(|row| row.secret_hash.as_slice()).unwrap_or(&[0; 32]);
+        let found = self
+            .store
+            .global("a client key that was just presented")
+            .await?;
+        let found = found
+            .one(api_client::Entity::find().filter(api_client::Column::ClientKey.eq(key)))
+            .await?;
+        let hash = found
+            .as_ref()
+            .map(|row| row.secret_hash.as_slice())
+            .unwrap_or(&[0; 32]);
         let right = self.master.verify(secret, hash);
-        let row = found.filter(|row| right && !row.disabled).ok_or_else(refused)?;
+        let row = found
+            .filter(|row| right && !row.disabled)
+            .ok_or_else(refused)?;
         let claims = Claims {
             sub: Principal::Client(row.id).to_string(),
             jti: self.clock.new_id().to_string(),
@@ -157,13 +195,24 @@ impl Credentials {
 
     /// A user acts for the tenant that manages the account, if a member of it.
     async fn of_user(&self, credential: verify_user_request::Credential) -> Result<(Claims, i64)> {
-        let request = self.identity.request(VerifyUserRequest { credential: Some(credential) })?;
+        let request = self.identity.request(VerifyUserRequest {
+            credential: Some(credential),
+        })?;
         let mut client = AuthServiceClient::new(self.peers.get(ServiceName::Identity));
         let user = client.verify_user(request).await?.into_inner();
         let id = chosen(&user.user_id).ok_or_else(|| Error::internal("a user without an id"))?;
         let session = chosen(&user.session_id);
-        let jti = if session.is_some() { self.clock.new_id().to_string() } else { revocation::password(id) };
-        let mut claims = Claims { sub: Principal::User(id).to_string(), jti, sid: session, ..Claims::default() };
+        let jti = if session.is_some() {
+            self.clock.new_id().to_string()
+        } else {
+            revocation::password_jti(id)
+        };
+        let mut claims = Claims {
+            sub: Principal::User(id).to_string(),
+            jti,
+            sid: session,
+            ..Claims::default()
+        };
         if let Some((tenant, member)) = self.home(&user).await? {
             claims.tid = Some(tenant);
             claims.tno = member.tenant_number;
@@ -172,15 +221,26 @@ impl Credentials {
         Ok((claims, TRADED_LIFE))
     }
 
-    async fn home(&self, user: &VerifyUserResponse) -> Result<Option<(Uuid, ResolveMemberResponse)>> {
-        let Some(tenant) = chosen(&user.home_tenant) else { return Ok(None) };
-        let message = ResolveMemberRequest { user_id: user.user_id.clone() };
-        let request = self.identity.request_for(OnBehalfOf { tenant, number: 0 }, &[], message)?;
+    async fn home(
+        &self,
+        user: &VerifyUserResponse,
+    ) -> Result<Option<(Uuid, ResolveMemberResponse)>> {
+        let Some(tenant) = chosen(&user.home_tenant) else {
+            return Ok(None);
+        };
+        let message = ResolveMemberRequest {
+            user_id: user.user_id.clone(),
+        };
+        let request = self
+            .identity
+            .request_for(OnBehalfOf { tenant, number: 0 }, &[], message)?;
         let mut client = MemberServiceClient::new(self.peers.get(ServiceName::Tenancy));
         match client.resolve_member(request).await {
             Ok(member) => Ok(Some((tenant, member.into_inner()))),
             // Not a member, or the tenant is suspended: a user without a tenant.
-            Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => Ok(None),
+            Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
+                Ok(None)
+            }
             Err(status) => Err(status.into()),
         }
     }
@@ -191,5 +251,8 @@ fn refused() -> Error {
 }
 
 fn ended(reason: &'static str, message: &'static str) -> Error {
-    Error::Unauthenticated { reason, message: message.into() }
+    Error::Unauthenticated {
+        reason,
+        message: message.into(),
+    }
 }

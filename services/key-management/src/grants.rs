@@ -9,7 +9,10 @@ use chassis::{Caller, Error, Result};
 /// Reads the permissions of a new key or client; refuses unknown ones, all at
 /// once, and those that the creator does not hold.
 pub(crate) fn granted(caller: &Caller, names: &[String], field: &str) -> Result<Permissions> {
-    let unknown = names.iter().enumerate().filter(|(_, name)| Permissions::from_names([name.as_str()]).is_err());
+    let unknown = names
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| Permissions::from_names([name.as_str()]).is_err());
     let violations = unknown
         .map(|(i, _)| proto::Violation {
             field: format!("{field}[{i}]"),
@@ -27,7 +30,10 @@ pub(crate) fn granted(caller: &Caller, names: &[String], field: &str) -> Result<
 
 /// Metadata as it is stored.
 pub(crate) fn stored(metadata: HashMap<String, String>) -> serde_json::Value {
-    metadata.into_iter().map(|(k, v)| (k, serde_json::Value::String(v))).collect()
+    metadata
+        .into_iter()
+        .map(|(k, v)| (k, serde_json::Value::String(v)))
+        .collect()
 }
 
 /// Metadata as the contract has it.

@@ -37,7 +37,10 @@ pub(crate) fn parse(key: &str) -> Option<Presented<'_>> {
     if checksum(body) != sum {
         return None;
     }
-    Some(Presented { id: Uuid::try_parse(id).ok()?, secret: &tail[..SECRET] })
+    Some(Presented {
+        id: Uuid::try_parse(id).ok()?,
+        secret: &tail[..SECRET],
+    })
 }
 
 /// Writes a key.
@@ -59,7 +62,10 @@ pub(crate) fn random(length: usize) -> Result<String> {
     while out.len() < length {
         rand::fill(&mut bytes).map_err(Error::internal)?;
         // 248 is the last multiple of 62: beyond it, some letters were likelier.
-        let fair = bytes.iter().filter(|b| **b < 248).map(|b| char::from(BASE62[usize::from(b % 62)]));
+        let fair = bytes
+            .iter()
+            .filter(|b| **b < 248)
+            .map(|b| char::from(BASE62[usize::from(b % 62)]));
         out.extend(fair.take(length - out.len()));
     }
     Ok(out)
@@ -95,12 +101,18 @@ mod tests {
             let changed = format!("{}{other}{}", &key[..at], &key[at + 1..]);
             assert!(parse(&changed).is_none(), "{at}");
         }
-        assert!(parse("").is_none() && parse("muster__").is_none() && parse("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}").is_none());
+        assert!(
+            parse("").is_none()
+                && parse("muster__").is_none()
+                && parse("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}").is_none()
+        );
     }
 
     #[test]
     fn secrets_differ_and_are_letters_and_digits() {
         let (one, two) = (new_secret().unwrap(), new_secret().unwrap());
-        assert!(one != two && one.len() == SECRET && one.bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert!(
+            one != two && one.len() == SECRET && one.bytes().all(|b| b.is_ascii_alphanumeric())
+        );
     }
 }

@@ -60,7 +60,15 @@ pub async fn stack(
         signer: signer.clone(),
         revoker: revocations.clone(),
     };
-    let credentials = credentials::Credentials { store, clock, master, signer, revoker: revocations, peers, identity };
+    let credentials = credentials::Credentials {
+        store,
+        clock,
+        master,
+        signer,
+        revoker: revocations,
+        peers,
+        identity,
+    };
     Ok(ServiceStack::new(ServiceName::KeyManagement, verifier)
         .with(ApiKeyServiceServer::new(keys))
         .with(ApiClientServiceServer::new(clients))

@@ -39,7 +39,9 @@ impl MasterKey {
 
     /// What is kept of a secret that has enough random bits of its own.
     pub(crate) fn hash(&self, secret: &str) -> Vec<u8> {
-        hmac::sign(&self.pepper, secret.as_bytes()).as_ref().to_vec()
+        hmac::sign(&self.pepper, secret.as_bytes())
+            .as_ref()
+            .to_vec()
     }
 
     /// Whether a secret is the one that was hashed; in constant time.
@@ -73,7 +75,9 @@ impl MasterKey {
 }
 
 fn wrong_key() -> Error {
-    Error::internal("the signing keys were wrapped by another master key: start with the one they were made with")
+    Error::internal(
+        "the signing keys were wrapped by another master key: start with the one they were made with",
+    )
 }
 
 fn derive(prk: &hkdf::Prk, purpose: &[u8]) -> Result<[u8; 32]> {
@@ -91,7 +95,10 @@ mod tests {
 
     #[test]
     fn a_wrapped_key_opens_with_the_same_master_key_and_name_only() {
-        let (ours, other) = (MasterKey::new(&[1; 32]).unwrap(), MasterKey::new(&[2; 32]).unwrap());
+        let (ours, other) = (
+            MasterKey::new(&[1; 32]).unwrap(),
+            MasterKey::new(&[2; 32]).unwrap(),
+        );
         let wrapped = ours.wrap("kid", b"private").unwrap();
         assert_eq!(ours.unwrap("kid", &wrapped).unwrap(), b"private");
         assert!(other.unwrap("kid", &wrapped).is_err());

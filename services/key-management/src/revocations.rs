@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chassis::revocation::MAX_TOKEN_LIFE;
+use chassis::revocation::{MAX_TOKEN_LIFE, Revocable};
 use chassis::store::{Store, WriteTx};
 use chassis::time::timestamp;
 use chassis::{Clock, Result};
@@ -35,20 +35,31 @@ pub(crate) struct Written(Revocation);
 
 impl Revoker {
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, told: broadcast::channel(BACKLOG).0 }
+        Self {
+            store,
+            clock,
+            told: broadcast::channel(BACKLOG).0,
+        }
     }
 
     /// Revokes a subject in a transaction of its own, and tells.
     pub(crate) async fn revoke(&self, subject: String) -> Result<()> {
         let row = self.row(subject);
-        let written = self.store.change_global("revocations are told to every service", async |tx| tx.insert(row).await).await?;
+        let written = self
+            .store
+            .change_global("revocations are told to every service", async |tx| {
+                tx.insert(row).await
+            })
+            .await?;
         self.tell(Written(shown(&written)));
         Ok(())
     }
 
     /// Revokes a subject in the transaction of the change that causes it.
-    pub(crate) async fn write(&self, tx: &WriteTx, subject: impl ToString) -> Result<Written> {
-        Ok(Written(shown(&tx.append(self.row(subject.to_string())).await?)))
+    pub(crate) async fn write(&self, tx: &WriteTx, subject: &Revocable) -> Result<Written> {
+        Ok(Written(shown(
+            &tx.append(self.row(subject.to_string())).await?,
+        )))
     }
 
     /// Tells every verifier.
@@ -86,14 +97,22 @@ impl Revoker {
     }
 
     async fn snapshot(&self) -> Result<WatchRevocationsResponse> {
-        let tx = self.store.global("revocations are told to every service").await?;
-        let living = Entity::find().filter(Column::ForgetTime.gt(self.clock.now())).order_by_asc(Column::Number);
+        let tx = self
+            .store
+            .global("revocations are told to every service")
+            .await?;
+        let living = Entity::find()
+            .filter(Column::ForgetTime.gt(self.clock.now()))
+            .order_by_asc(Column::Number);
         Ok(response(tx.all(living).await?.iter().map(shown).collect()))
     }
 }
 
 fn response(revocations: Vec<Revocation>) -> WatchRevocationsResponse {
-    WatchRevocationsResponse { revocations, synchronised: true }
+    WatchRevocationsResponse {
+        revocations,
+        synchronised: true,
+    }
 }
 
 fn shown(row: &Model) -> Revocation {

@@ -36,11 +36,15 @@ impl Signer {
         if keys.is_empty() {
             let first = generate(master, clock)?;
             store
-                .change_global("make the first signing key", async |tx| tx.insert(first).await)
+                .change_global("make the first signing key", async |tx| {
+                    tx.insert(first).await
+                })
                 .await?;
             keys = all(store).await?;
         }
-        let newest = keys.last().ok_or_else(|| Error::internal("there is no signing key"))?;
+        let newest = keys
+            .last()
+            .ok_or_else(|| Error::internal("there is no signing key"))?;
         let private = master.unwrap(&newest.kid, &newest.wrapped)?;
         Ok(Self(Arc::new(Inner {
             kid: newest.kid.clone(),
@@ -53,7 +57,13 @@ impl Signer {
     /// Signs a token that lives for `life` seconds from now.
     pub(crate) fn sign(&self, claims: Claims, life: i64) -> Result<String> {
         let iat = self.0.clock.now().timestamp();
-        let claims = Claims { iss: ISSUER.to_owned(), aud: AUDIENCE.to_owned(), iat, exp: iat + life, ..claims };
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            iat,
+            exp: iat + life,
+            ..claims
+        };
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(self.0.kid.clone());

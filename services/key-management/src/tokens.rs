@@ -1,6 +1,7 @@
 //! TokenService: short-lived tokens that a program asks for by name.
 
 use chassis::caller::Principal;
+use chassis::revocation::Revocable;
 use chassis::store::Store;
 use chassis::time::timestamp;
 use chassis::token::Claims;
@@ -8,15 +9,15 @@ use chassis::{Caller, Clock, Error, Result, open, open_public};
 use chrono::TimeDelta;
 use proto::keys::token_service_server::TokenService;
 use proto::keys::{
-    GetJwksRequest, GetJwksResponse, IssueTokenRequest, RenewTokenRequest, RevokeTokenRequest, RevokeTokenResponse,
-    Token,
+    GetJwksRequest, GetJwksResponse, IssueTokenRequest, RenewTokenRequest, RevokeTokenRequest,
+    RevokeTokenResponse, Token,
 };
 use sea_orm::prelude::Uuid;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select};
 use tonic::{Request, Response, Status};
 
-use crate::entity::token::{ActiveModel, Column, Entity, Model};
 use crate::entity::api_client;
+use crate::entity::token::{ActiveModel, Column, Entity, Model};
 use crate::revocations::Revoker;
 use crate::signer::Signer;
 
@@ -29,16 +30,27 @@ pub(crate) struct Tokens {
 
 #[tonic::async_trait]
 impl TokenService for Tokens {
-    async fn issue_token(&self, request: Request<IssueTokenRequest>) -> Result<Response<Token>, Status> {
+    async fn issue_token(
+        &self,
+        request: Request<IssueTokenRequest>,
+    ) -> Result<Response<Token>, Status> {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
         // Else a token could beget tokens for ever, without the client's secret.
         if caller.subject().token_number().is_some() {
-            return Err(Error::denied("CLIENT_SECRET_REQUIRED", "present the client key and secret, not a token").into());
+            return Err(Error::denied(
+                "CLIENT_SECRET_REQUIRED",
+                "present the client key and secret, not a token",
+            )
+            .into());
         }
         let tx = self.store.read(&caller).await?;
-        let found = tx.one(api_client::Entity::find().filter(api_client::Column::Id.eq(client))).await?;
-        let allowed = found.ok_or_else(|| Error::not_found("API client", client))?.token_ttl;
+        let found = tx
+            .one(api_client::Entity::find().filter(api_client::Column::Id.eq(client)))
+            .await?;
+        let allowed = found
+            .ok_or_else(|| Error::not_found("API client", client))?
+            .token_ttl;
         drop(tx);
         let wanted = req.ttl.and_then(|ttl| i32::try_from(ttl.seconds).ok());
         let ttl = wanted.map_or(allowed, |wanted| wanted.min(allowed));
@@ -51,11 +63,17 @@ impl TokenService for Tokens {
             expire_time: Set(now + TimeDelta::seconds(ttl.into())),
             ..Default::default()
         };
-        let row = self.store.change(&caller, async |tx| tx.insert(row).await).await?;
+        let row = self
+            .store
+            .change(&caller, async |tx| tx.insert(row).await)
+            .await?;
         Ok(Response::new(self.signed(&caller, &row)?))
     }
 
-    async fn renew_token(&self, request: Request<RenewTokenRequest>) -> Result<Response<Token>, Status> {
+    async fn renew_token(
+        &self,
+        request: Request<RenewTokenRequest>,
+    ) -> Result<Response<Token>, Status> {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
         let now = self.clock.now();
@@ -66,13 +84,20 @@ impl TokenService for Tokens {
                 let row = row.filter(|row| row.revoke_time.is_none() && row.expire_time > now);
                 let row = row.ok_or_else(|| Error::not_found("live token", req.number))?;
                 let expire_time = Set(now + TimeDelta::seconds(row.ttl.into()));
-                tx.update(ActiveModel { expire_time, ..row.into_active_model() }).await
+                tx.update(ActiveModel {
+                    expire_time,
+                    ..row.into_active_model()
+                })
+                .await
             })
             .await?;
         Ok(Response::new(self.signed(&caller, &row)?))
     }
 
-    async fn revoke_token(&self, request: Request<RevokeTokenRequest>) -> Result<Response<RevokeTokenResponse>, Status> {
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenResponse>, Status> {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
         let now = self.clock.now();
@@ -83,17 +108,28 @@ impl TokenService for Tokens {
                 let row = row.ok_or_else(|| Error::not_found("token", req.number))?;
                 let id = row.id;
                 let revoke_time = Set(Some(row.revoke_time.unwrap_or(now)));
-                tx.update(ActiveModel { revoke_time, ..row.into_active_model() }).await?;
-                self.revoker.write(tx, id).await
+                tx.update(ActiveModel {
+                    revoke_time,
+                    ..row.into_active_model()
+                })
+                .await?;
+                self.revoker
+                    .write(tx, &Revocable::Token(id.to_string()))
+                    .await
             })
             .await?;
         self.revoker.tell(written);
         Ok(Response::new(RevokeTokenResponse {}))
     }
 
-    async fn get_jwks(&self, request: Request<GetJwksRequest>) -> Result<Response<GetJwksResponse>, Status> {
+    async fn get_jwks(
+        &self,
+        request: Request<GetJwksRequest>,
+    ) -> Result<Response<GetJwksResponse>, Status> {
         open_public(request)?;
-        Ok(Response::new(GetJwksResponse { keys: self.signer.public() }))
+        Ok(Response::new(GetJwksResponse {
+            keys: self.signer.public(),
+        }))
     }
 }
 
@@ -111,7 +147,10 @@ impl Tokens {
         Ok(Token {
             number: row.number,
             access_token: self.signer.sign(claims, row.ttl.into())?,
-            ttl: Some(prost_types::Duration { seconds: row.ttl.into(), nanos: 0 }),
+            ttl: Some(prost_types::Duration {
+                seconds: row.ttl.into(),
+                nanos: 0,
+            }),
             expire_time: Some(timestamp(row.expire_time)),
         })
     }
@@ -120,10 +159,15 @@ impl Tokens {
 fn calling_client(caller: &Caller) -> Result<Uuid> {
     match caller.principal() {
         Principal::Client(id) => Ok(*id),
-        _ => Err(Error::denied("CLIENT_REQUIRED", "only an API client may do this: present its key and secret")),
+        _ => Err(Error::denied(
+            "CLIENT_REQUIRED",
+            "only an API client may do this: present its key and secret",
+        )),
     }
 }
 
 fn own(client: Uuid, number: i64) -> Select<Entity> {
-    Entity::find().filter(Column::ClientId.eq(client)).filter(Column::Number.eq(number))
+    Entity::find()
+        .filter(Column::ClientId.eq(client))
+        .filter(Column::Number.eq(number))
 }

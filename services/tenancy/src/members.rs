@@ -2,7 +2,7 @@
 
 use chassis::paging::Page;
 use chassis::peer::{Peers, ServiceName};
-use chassis::revocation;
+use chassis::revocation::Revocable;
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::{ReadTx, Store, WriteTx};
 use chassis::time::timestamp;
@@ -195,8 +195,9 @@ impl Members {
     /// Ends the tokens that came from a membership. Called after the commit:
     /// a token that is made in between is revoked too.
     async fn revoke(&self, caller: &Caller, user: Uuid) -> Result<(), Error> {
+        let tenant = caller.tenant().0;
         let request = RevokeRequest {
-            subject: revocation::member(caller.tenant().0, user),
+            subject: Revocable::Member { tenant, user }.to_string(),
         };
         let mut keys = CredentialServiceClient::new(self.peers.get(ServiceName::KeyManagement));
         keys.revoke(self.identity.request(request)?).await?;
