@@ -26,7 +26,7 @@ use crate::edge::BaseUrl;
 
 pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.sensorbucket.v1.SensorBucketService",
-    prefixes: &["/api/api-keys", "/api/tenants", "/api/devices"],
+    prefixes: &["/api/"],
     error,
 };
 
