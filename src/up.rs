@@ -268,7 +268,7 @@ async fn assemble(
         identity_of(ServiceName::Identity),
         verifier.clone(),
     );
-    peers.set(ServiceName::Identity, users.await?);
+    peers.set(ServiceName::Identity, users);
 
     let store =
         Store::sqlite::<device_registry::Migrator>(&data.database("device-registry")).await?;

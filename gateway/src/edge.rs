@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use proto::access::{Requirement, requirement};
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 
 use crate::credentials::{self, Presented, Sources};

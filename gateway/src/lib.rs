@@ -15,10 +15,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use chassis::peer::{Peers, Stack};
-use chassis::server::{ServiceStack, reflection_and_health};
+use chassis::server::{ServiceStack, erase, reflection_and_health};
 use chassis::service_identity::ServiceIdentity;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
+use futures::future::Either;
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Request, Response};
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
@@ -69,10 +71,19 @@ impl Gateway {
             let edge = edge.clone();
             async move { Ok::<Response<Body>, Infallible>(edge.answer(request).await) }
         });
-        let answer = GrpcWebLayer::new().layer(answer);
-        let answer = cors(self.cors_origins).layer(answer);
-        Ok(Stack::new(answer.map_err(|never: Infallible| match never {})))
+        // The layer refuses HTTP/1.1 that is no gRPC-Web, so only that passes it.
+        let web = GrpcWebLayer::new().layer(answer.clone());
+        let answer = service_fn(move |request: Request<Body>| match is_grpc_web(&request) {
+            true => Either::Left(web.clone().oneshot(request)),
+            false => Either::Right(answer.clone().oneshot(request)),
+        });
+        Ok(erase(cors(self.cors_origins).layer(answer)))
     }
+}
+
+fn is_grpc_web(request: &Request<Body>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/grpc-web"))
 }
 
 /// No origin may call from a browser unless the operator says so.
