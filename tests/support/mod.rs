@@ -45,6 +45,12 @@ impl Server {
 
     /// Starts the program on a folder.
     pub fn start_on(data: TempDir) -> Self {
+        let log = std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into());
+        Self::start_with(data, &[("MUSTER_LOG", &log)], Stdio::inherit())
+    }
+
+    /// Starts the program on a folder, with more settings, and its log elsewhere.
+    pub fn start_with(data: TempDir, settings: &[(&str, &str)], log: Stdio) -> Self {
         let script = r#"exec 3<&0; "$MUSTER_BINARY" up <&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid 2>/dev/null) & wait $pid"#;
         let mut child = Command::new("sh")
             .args(["-c", script])
@@ -53,12 +59,10 @@ impl Server {
             .env("MUSTER_LISTEN", "127.0.0.1:0")
             .env("MUSTER_ADMIN_EMAIL", ADMIN)
             .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
-            .env(
-                "MUSTER_LOG",
-                std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into()),
-            )
+            .envs(settings.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let leash = child.stdin.take().unwrap();
@@ -259,7 +263,11 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let server = Server::start();
+        Self::on(Server::start()).await
+    }
+
+    /// The same on a server that has just been started on an empty folder.
+    pub async fn on(server: Server) -> Self {
         let root = server.anybody();
         let alice = log_in(&root, ADMIN, PASSWORD, None).await;
         let tenant_a = alice.get("/v1/me").await.expect(200)["currentTenant"]
@@ -337,6 +345,17 @@ async fn join(admin: &Caller, tenant: &str, email: &str, role: &str) -> Caller {
         ..admin.clone()
     };
     log_in(&anybody, email, PASSWORD, Some(tenant)).await
+}
+
+/// Says loudly that a test could not run on this machine; where everything
+/// must run, that is a failure.
+#[track_caller]
+pub fn not_run(why: &str) {
+    assert!(
+        std::env::var_os("MUSTER_REQUIRE_ALL").is_none_or(|v| v != "1"),
+        "NOT RUN: {why}"
+    );
+    eprintln!("NOT RUN: {why}");
 }
 
 /// Waits until something is so: revocations are known everywhere within a second.
