@@ -7,12 +7,12 @@ use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, Uri};
-use proto::muster::dialect::v1::credential_source::Place;
-use proto::muster::dialect::v1::{CredentialKind, CredentialSource, Dialect};
 use prost::Message;
 use prost_reflect::DescriptorPool;
+use proto::muster::dialect::v1::credential_source::Place;
+use proto::muster::dialect::v1::{CredentialKind, CredentialSource, Dialect};
 
 /// The cookie that holds the session token of the native API.
 const SESSION_COOKIE: &str = "muster_session";
@@ -48,13 +48,19 @@ impl fmt::Debug for Presented {
 pub(crate) struct Sources {
     native: Vec<CredentialSource>,
     dialects: HashMap<String, Vec<CredentialSource>>,
+    /// Every header that may hold a credential of any API.
+    headers: Vec<HeaderName>,
 }
 
 impl Sources {
     /// Reads the dialects' options from the descriptors.
-    pub(crate) fn read(descriptor_set: &[u8]) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn read(
+        descriptor_set: &[u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let pool = DescriptorPool::decode(descriptor_set)?;
-        let option = pool.get_extension_by_name("muster.dialect.v1.dialect").ok_or("no dialect option")?;
+        let option = pool
+            .get_extension_by_name("muster.dialect.v1.dialect")
+            .ok_or("no dialect option")?;
         let mut dialects = HashMap::new();
         for service in pool.services() {
             let options = service.options();
@@ -62,15 +68,68 @@ impl Sources {
                 continue;
             }
             let value = options.get_extension(&option);
-            let bytes = value.as_message().ok_or("the dialect option is no message")?.encode_to_vec();
-            dialects.insert(service.full_name().to_owned(), Dialect::decode(bytes.as_slice())?.credentials);
+            let bytes = value
+                .as_message()
+                .ok_or("the dialect option is no message")?
+                .encode_to_vec();
+            dialects.insert(
+                service.full_name().to_owned(),
+                Dialect::decode(bytes.as_slice())?.credentials,
+            );
         }
-        Ok(Self { native: native(), dialects })
+        let native = native();
+        let headers = dialects
+            .values()
+            .flatten()
+            .chain(&native)
+            .filter_map(header)
+            .chain([COOKIE])
+            .collect();
+        Ok(Self {
+            native,
+            dialects,
+            headers,
+        })
+    }
+
+    /// The places of the native API.
+    pub(crate) fn native(&self) -> &[CredentialSource] {
+        &self.native
+    }
+
+    /// Takes every place where a credential may stand out of a request; of the
+    /// query, only what this API documents: anything else is refused by name.
+    pub(crate) fn strip(
+        &self,
+        sources: &[CredentialSource],
+        headers: &mut HeaderMap,
+        uri: &mut Uri,
+    ) {
+        for name in &self.headers {
+            headers.remove(name);
+        }
+        let keys: Vec<&str> = sources
+            .iter()
+            .filter_map(|source| match source.place.as_ref() {
+                Some(Place::Query(key)) => Some(key.as_str()),
+                _ => None,
+            })
+            .collect();
+        if !keys.is_empty() && uri.query().is_some() {
+            *uri = without(uri, &keys);
+        }
     }
 
     /// The places of a service.
     pub(crate) fn of(&self, service: &str) -> &[CredentialSource] {
         self.dialects.get(service).unwrap_or(&self.native)
+    }
+}
+
+fn header(source: &CredentialSource) -> Option<HeaderName> {
+    match source.place.as_ref()? {
+        Place::Header(name) => HeaderName::try_from(name.as_str()).ok(),
+        _ => None,
     }
 }
 
@@ -86,13 +145,25 @@ fn native() -> Vec<CredentialSource> {
         source(authorization(), "Bearer", CredentialKind::Unspecified),
         source(authorization(), "ApiKey", CredentialKind::Unspecified),
         source(authorization(), "Basic", CredentialKind::Basic),
-        source(Place::Header("x-api-key".to_owned()), "", CredentialKind::Unspecified),
-        source(Place::Cookie(SESSION_COOKIE.to_owned()), "", CredentialKind::Session),
+        source(
+            Place::Header("x-api-key".to_owned()),
+            "",
+            CredentialKind::Unspecified,
+        ),
+        source(
+            Place::Cookie(SESSION_COOKIE.to_owned()),
+            "",
+            CredentialKind::Session,
+        ),
     ]
 }
 
 /// The first credential that a request presents in one of the places.
-pub(crate) fn find(sources: &[CredentialSource], headers: &HeaderMap, uri: &Uri) -> Option<Presented> {
+pub(crate) fn find(
+    sources: &[CredentialSource],
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Option<Presented> {
     sources.iter().find_map(|source| {
         let value = match source.place.as_ref()? {
             Place::Header(name) => headers.get(name.as_str())?.to_str().ok()?.to_owned(),
@@ -139,40 +210,29 @@ fn query(uri: &Uri) -> impl Iterator<Item = (String, String)> + '_ {
 
 /// One cookie (RFC 6265); what is no cookie is passed over.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values = headers.get_all(COOKIE).iter().filter_map(|v| v.to_str().ok());
-    let mut pairs = values.flat_map(|v| v.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let values = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let mut pairs = values
+        .flat_map(|v| v.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(k, _)| *k == name).map(|(_, v)| v.to_owned())
-}
-
-/// Takes every place where a credential may stand out of a request.
-pub(crate) fn strip(sources: &[CredentialSource], headers: &mut HeaderMap, uri: &mut Uri) {
-    for name in [AUTHORIZATION, COOKIE] {
-        headers.remove(name);
-    }
-    let mut keys = Vec::new();
-    for source in sources {
-        match source.place.as_ref() {
-            Some(Place::Header(name)) => {
-                if let Ok(name) = HeaderName::try_from(name.as_str()) {
-                    headers.remove(name);
-                }
-            }
-            Some(Place::Query(key)) => keys.push(key.as_str()),
-            _ => {}
-        }
-    }
-    if !keys.is_empty() && uri.query().is_some() {
-        *uri = without(uri, &keys);
-    }
 }
 
 fn without(uri: &Uri, keys: &[&str]) -> Uri {
     let rest = uri.query().unwrap_or_default().split('&').filter(|pair| {
-        let key = form_urlencoded::parse(pair.as_bytes()).next().map(|(k, _)| k.into_owned());
+        let key = form_urlencoded::parse(pair.as_bytes())
+            .next()
+            .map(|(k, _)| k.into_owned());
         !key.is_some_and(|k| keys.contains(&k.as_str()))
     });
     let rest = rest.collect::<Vec<_>>().join("&");
-    let path = if rest.is_empty() { uri.path().to_owned() } else { format!("{}?{rest}", uri.path()) };
+    let path = if rest.is_empty() {
+        uri.path().to_owned()
+    } else {
+        format!("{}?{rest}", uri.path())
+    };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = path.try_into().ok();
     Uri::from_parts(parts).unwrap_or_default()
@@ -180,10 +240,13 @@ fn without(uri: &Uri, keys: &[&str]) -> Uri {
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
+
     use super::*;
 
     fn found(name: &str, value: &str) -> Option<Presented> {
-        let headers = HeaderMap::from_iter([(HeaderName::try_from(name).unwrap(), value.parse().unwrap())]);
+        let headers =
+            HeaderMap::from_iter([(HeaderName::try_from(name).unwrap(), value.parse().unwrap())]);
         find(&native(), &headers, &Uri::from_static("/"))
     }
 
@@ -193,9 +256,18 @@ mod tests {
         assert_eq!(found("authorization", "Bearer k"), key());
         assert_eq!(found("authorization", "apikey k"), key());
         assert_eq!(found("x-api-key", "k"), key());
-        assert_eq!(found("authorization", "bearer eyJ.a.b"), Some(Presented::Token("eyJ.a.b".into())));
-        assert_eq!(found("authorization", "Basic YTpi"), Some(Presented::Basic("a".into(), "b".into())));
-        assert_eq!(found("cookie", "x=1; muster_session=s"), Some(Presented::Session("s".into())));
+        assert_eq!(
+            found("authorization", "bearer eyJ.a.b"),
+            Some(Presented::Token("eyJ.a.b".into()))
+        );
+        assert_eq!(
+            found("authorization", "Basic YTpi"),
+            Some(Presented::Basic("a".into(), "b".into()))
+        );
+        assert_eq!(
+            found("cookie", "x=1; muster_session=s"),
+            Some(Presented::Session("s".into()))
+        );
     }
 
     #[test]
@@ -203,15 +275,31 @@ mod tests {
         assert_eq!(found("x-auth-key", "k"), None);
         assert_eq!(found("authorization", "Digest k"), None);
         assert_eq!(found("cookie", "no cookie at all"), None);
-        assert_eq!(found("authorization", "Basic b'dTpw'"), Some(Presented::Malformed));
+        assert_eq!(
+            found("authorization", "Basic b'dTpw'"),
+            Some(Presented::Malformed)
+        );
     }
 
     #[test]
     fn keys_in_the_query_are_taken_out_and_the_rest_stays() {
-        let sources = [CredentialSource { place: Some(Place::Query("_auth_key".into())), ..Default::default() }];
+        let sources = [CredentialSource {
+            place: Some(Place::Query("_auth_key".into())),
+            ..Default::default()
+        }];
         let mut uri = Uri::from_static("/a?x=1&_auth_key=k&%5Fauth_key=k&y=%26");
-        assert_eq!(find(&sources, &HeaderMap::new(), &uri), Some(Presented::ApiKey("k".into())));
-        strip(&sources, &mut HeaderMap::new(), &mut uri);
+        assert_eq!(
+            find(&sources, &HeaderMap::new(), &uri),
+            Some(Presented::ApiKey("k".into()))
+        );
+        let known = Sources {
+            native: vec![],
+            dialects: HashMap::new(),
+            headers: vec![AUTHORIZATION],
+        };
+        let mut headers = HeaderMap::from_iter([(AUTHORIZATION, "Bearer k".parse().unwrap())]);
+        known.strip(&sources, &mut headers, &mut uri);
+        assert!(headers.is_empty());
         assert_eq!(uri, "/a?x=1&y=%26");
     }
 }

@@ -10,9 +10,10 @@ use std::time::Instant;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::token::Verifier;
 use chassis::{Clock, Error};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use proto::access::{Requirement, requirement};
+use proto::muster::dialect::v1::CredentialSource;
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
@@ -68,7 +69,11 @@ impl Inner {
     /// What answers a gRPC path.
     fn stack(&self, path: &str) -> Stack {
         match ServiceName::of_path(path) {
-            Some(name) => Stack::new(self.peers.get(name).map_err(|never: Infallible| match never {})),
+            Some(name) => Stack::new(
+                self.peers
+                    .get(name)
+                    .map_err(|never: Infallible| match never {}),
+            ),
             None if path.starts_with("/muster.dialect.") => self.dialects.clone(),
             None => self.own.clone(),
         }
@@ -88,8 +93,20 @@ impl Edge {
             self.http(request).await
         };
         response.headers_mut().insert(REQUEST_ID, id.clone());
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110: a 401 says how to do better.
+            let challenge = HeaderValue::from_static("Bearer realm=\"muster\"");
+            response
+                .headers_mut()
+                .entry(WWW_AUTHENTICATE)
+                .or_insert(challenge);
+        }
         let status = response.status().as_u16();
-        let code = response.headers().get("grpc-status").and_then(|c| c.to_str().ok()).unwrap_or_default();
+        let code = response
+            .headers()
+            .get("grpc-status")
+            .and_then(|c| c.to_str().ok())
+            .unwrap_or_default();
         let millis = begun.elapsed().as_secs_f64() * 1e3;
         let id = id.to_str().unwrap_or_default();
         tracing::info!(%method, route, status, code, millis, request_id = id, "request");
@@ -105,26 +122,42 @@ impl Edge {
         if let Some(well) = probe {
             return (request.uri().path().to_owned(), state(well));
         }
-        let matched = match self.0.transcoder.route(request.method(), request.uri().path()) {
+        let matched = match self
+            .0
+            .transcoder
+            .route(request.method(), request.uri().path())
+        {
             Ok(matched) => matched,
             Err(error) => return ("-".to_owned(), no_route(&request, error)),
         };
         let method = matched.method().clone();
         let route = matched.rule().template.clone();
         let errors = shape(&method.service);
-        let request = match self.authenticate(request, &method.path, &method.service).await {
+        let request = match self
+            .authenticate(request, &method.path, self.0.sources.of(&method.service))
+            .await
+        {
             Ok(request) => request,
             Err(status) => return (route, problem(errors, &Problem::new(status))),
         };
         let stack = self.0.stack(&method.path);
-        (route, self.0.transcoder.call(matched, request, stack, errors).await)
+        (
+            route,
+            self.0
+                .transcoder
+                .call(matched, request, stack, errors)
+                .await,
+        )
     }
 
     /// A gRPC call goes on as it is, but for its credential.
     async fn forward(self, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let service = path.split('/').nth(1).unwrap_or_default().to_owned();
-        let request = match self.authenticate(request, &path, &service).await {
+        // Over gRPC, a dialect's package takes what any other takes.
+        let request = match self
+            .authenticate(request, &path, self.0.sources.native())
+            .await
+        {
             Ok(request) => request,
             Err(status) => return status.into_http(),
         };
@@ -135,21 +168,30 @@ impl Edge {
     }
 
     /// Takes the credential out of a request and puts a token in.
-    async fn authenticate(&self, mut request: Request<Body>, path: &str, service: &str) -> Result<Request<Body>, Status> {
+    async fn authenticate(
+        &self,
+        mut request: Request<Body>,
+        path: &str,
+        sources: &[CredentialSource],
+    ) -> Result<Request<Body>, Status> {
         let base = base_url(&request, self.0.tls);
-        let sources = self.0.sources.of(service);
         let presented = credentials::find(sources, request.headers(), request.uri());
         let mut uri = std::mem::take(request.uri_mut());
-        credentials::strip(sources, request.headers_mut(), &mut uri);
+        self.0
+            .sources
+            .strip(sources, request.headers_mut(), &mut uri);
         *request.uri_mut() = uri;
         request.extensions_mut().insert(base);
         match (requirement(path), presented) {
             // What only services may call is not there for anybody else.
-            (Some(Requirement::Service), _) => Err(Status::unimplemented("there is no such method")),
+            (Some(Requirement::Service), _) => {
+                Err(Status::unimplemented("there is no such method"))
+            }
             (None | Some(Requirement::Public), _) | (_, None) => Ok(request),
             (Some(_), Some(presented)) => {
-                let mut value = HeaderValue::try_from(format!("Bearer {}", self.token(presented).await?))
-                    .map_err(|_| Error::unauthenticated("the credential is malformed"))?;
+                let mut value =
+                    HeaderValue::try_from(format!("Bearer {}", self.token(presented).await?))
+                        .map_err(|_| Error::unauthenticated("the credential is malformed"))?;
                 value.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, value);
                 Ok(request)
@@ -173,23 +215,32 @@ impl Edge {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     kind.starts_with("application/grpc")
 }
 
 /// The client's own id of the request if it is a sane one, else a new one.
 fn request_id(clock: &Clock, headers: &HeaderMap) -> HeaderValue {
     let given = headers.get(REQUEST_ID).filter(|v| {
-        v.len() <= 64 && v.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
+        v.len() <= 64
+            && v.as_bytes()
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
     });
     given.cloned().unwrap_or_else(|| {
-        HeaderValue::try_from(clock.new_id().to_string()).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        HeaderValue::try_from(clock.new_id().to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("-"))
     })
 }
 
 fn base_url(request: &Request<Body>, tls: bool) -> BaseUrl {
     let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let host = text(HOST.as_str()).or(request.uri().authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+    let host = text(HOST.as_str())
+        .or(request.uri().authority().map(http::uri::Authority::as_str))
+        .unwrap_or_default();
     let scheme = text("x-forwarded-proto").filter(|s| matches!(*s, "http" | "https"));
     let scheme = scheme.unwrap_or(if tls { "https" } else { "http" });
     BaseUrl(format!("{scheme}://{host}"))
@@ -197,10 +248,17 @@ fn base_url(request: &Request<Body>, tls: bool) -> BaseUrl {
 
 /// The answer of a probe.
 fn state(well: bool) -> Response<Body> {
-    let (status, text) = if well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
+    let (status, text) = if well {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    };
     let mut response = Response::new(Body::new(http_body_util::Full::from(text)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -219,7 +277,9 @@ fn shape(service: &str) -> &'static dyn ErrorShape {
 /// Paths that nobody has are refused in the shape of the API they look like.
 fn no_route(request: &Request<Body>, error: transcoder::RouteError) -> Response<Body> {
     let problem_ = Problem::from(error);
-    if request.method() == http::Method::OPTIONS && problem_.http_status == StatusCode::METHOD_NOT_ALLOWED {
+    if request.method() == http::Method::OPTIONS
+        && problem_.http_status == StatusCode::METHOD_NOT_ALLOWED
+    {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         response.headers_mut().extend(problem_.headers);
@@ -229,7 +289,13 @@ fn no_route(request: &Request<Body>, error: transcoder::RouteError) -> Response<
 }
 
 fn shape_of_path(uri: &Uri) -> &'static dyn ErrorShape {
-    let longest = |d: &Dialect| d.prefixes.iter().filter(|p| uri.path().starts_with(**p)).map(|p| p.len()).max();
+    let longest = |d: &Dialect| {
+        d.prefixes
+            .iter()
+            .filter(|p| uri.path().starts_with(**p))
+            .map(|p| p.len())
+            .max()
+    };
     let candidates = dialects::ALL.iter().filter_map(|d| Some((longest(d)?, d)));
     match candidates.max_by_key(|(length, _)| *length) {
         Some((_, dialect)) => dialect,

@@ -44,15 +44,28 @@ struct Traded {
 struct WithToken;
 
 impl Expiry<[u8; 32], Arc<Traded>> for WithToken {
-    fn expire_after_create(&self, _: &[u8; 32], traded: &Arc<Traded>, _: Instant) -> Option<Duration> {
+    fn expire_after_create(
+        &self,
+        _: &[u8; 32],
+        traded: &Arc<Traded>,
+        _: Instant,
+    ) -> Option<Duration> {
         Some(traded.life)
     }
 }
 
 impl Exchange {
     pub(crate) fn new(peers: Peers, identity: ServiceIdentity, clock: Clock) -> Self {
-        let traded = Cache::builder().max_capacity(REMEMBERED).expire_after(WithToken).build();
-        Self { peers, identity, clock, traded }
+        let traded = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .expire_after(WithToken)
+            .build();
+        Self {
+            peers,
+            identity,
+            clock,
+            traded,
+        }
     }
 
     /// The token for a credential. Many requests with the same new credential
@@ -63,11 +76,15 @@ impl Exchange {
             Presented::ApiKey(key) => Credential::ApiKey(key),
             Presented::Basic(name, secret) => Credential::Basic(Basic { name, secret }),
             Presented::Session(token) => Credential::SessionToken(token),
-            Presented::Malformed => return Err(Error::unauthenticated("the credential is malformed").into()),
+            Presented::Malformed => {
+                return Err(Error::unauthenticated("the credential is malformed").into());
+            }
         };
         let digest = digest(&credential);
         let traded = self.traded.try_get_with(digest, self.ask(credential)).await;
-        traded.map(|traded| traded.token.clone()).map_err(|status: Arc<Status>| (*status).clone())
+        traded
+            .map(|traded| traded.token.clone())
+            .map_err(|status: Arc<Status>| (*status).clone())
     }
 
     /// Forgets what a credential was traded for: its token was refused.
@@ -82,12 +99,23 @@ impl Exchange {
     }
 
     async fn ask(&self, credential: Credential) -> Result<Arc<Traded>, Status> {
-        let request = self.identity.request(ExchangeRequest { credential: Some(credential) })?;
+        let request = self.identity.request(ExchangeRequest {
+            credential: Some(credential),
+        })?;
         let mut client = CredentialServiceClient::new(self.peers.get(ServiceName::KeyManagement));
         let answer = client.exchange(request).await?.into_inner();
-        let end = answer.expire_time.as_ref().and_then(date_time).unwrap_or_default();
-        let life = (end - self.clock.now() - MARGIN).to_std().unwrap_or_default();
-        Ok(Arc::new(Traded { token: answer.access_token, life }))
+        let end = answer
+            .expire_time
+            .as_ref()
+            .and_then(date_time)
+            .unwrap_or_default();
+        let life = (end - self.clock.now() - MARGIN)
+            .to_std()
+            .unwrap_or_default();
+        Ok(Arc::new(Traded {
+            token: answer.access_token,
+            life,
+        }))
     }
 }
 

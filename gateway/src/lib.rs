@@ -52,13 +52,19 @@ impl Gateway {
     /// What answers at the port. All problems of the contract's routes are
     /// told at once.
     pub async fn build(self) -> Result<Stack> {
-        let transcoder = Transcoder::builder(proto::DESCRIPTOR_SET).build().map_err(Error::internal)?;
+        let transcoder = Transcoder::builder(proto::DESCRIPTOR_SET)
+            .build()
+            .map_err(Error::internal)?;
         let sources = credentials::Sources::read(proto::DESCRIPTOR_SET).map_err(Error::Internal)?;
         let stack = ServiceStack::named("gateway", self.verifier.clone());
         let edge = edge::Edge(Arc::new(edge::Inner {
             transcoder,
             sources,
-            exchange: exchange::Exchange::new(self.peers.clone(), self.identity, self.clock.clone()),
+            exchange: exchange::Exchange::new(
+                self.peers.clone(),
+                self.identity,
+                self.clock.clone(),
+            ),
             verifier: self.verifier,
             dialects: dialects::mount(stack, &self.peers).build(),
             own: reflection_and_health(proto::DESCRIPTOR_SET).await?,
@@ -82,13 +88,22 @@ impl Gateway {
 }
 
 fn is_grpc_web(request: &Request<Body>) -> bool {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("application/grpc-web"))
 }
 
 /// No origin may call from a browser unless the operator says so.
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
-    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "etag"];
+    let exposed = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "x-request-id",
+        "etag",
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(Any)
