@@ -14,9 +14,9 @@
 
 pub mod grpc;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::LazyLock;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -32,6 +32,7 @@ pub const MARK: &str = "belongs-to-a";
 pub struct Server {
     pub url: String,
     pub data: TempDir,
+    log: Arc<Mutex<String>>,
     child: Child,
     /// The program's parent waits for this to close: it does when we end.
     _leash: ChildStdin,
@@ -45,6 +46,12 @@ impl Server {
 
     /// Starts the program on a folder.
     pub fn start_on(data: TempDir) -> Self {
+        let level = std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into());
+        Self::start_logging(data, &level)
+    }
+
+    /// Starts the program on a folder, logging at this level.
+    pub fn start_logging(data: TempDir, level: &str) -> Self {
         let log = std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into());
         Self::start_with(data, &[("MUSTER_LOG", &log)], Stdio::inherit())
     }
@@ -66,6 +73,14 @@ impl Server {
             .spawn()
             .unwrap();
         let leash = child.stdin.take().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (kept, errors) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                *kept.lock().unwrap() += &format!("{line}\n");
+            }
+        });
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines
             .next()
@@ -80,9 +95,15 @@ impl Server {
         Self {
             url,
             data,
+            log,
             child,
             _leash: leash,
         }
+    }
+
+    /// What the program has written to standard error until now.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Kills the program at once (SIGKILL) and gives its folder back.
@@ -367,4 +388,41 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut so: impl FnMut
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("{what} did not come about within two seconds");
+}
+
+/// Says on standard error, also when the test passes, that something was not
+/// run; where everything must run, fails.
+#[track_caller]
+pub fn not_run(what: &str, why: &str) {
+    let told = format!("NOT RUN: {what}: {why}");
+    let _ = writeln!(std::io::stderr(), "{told}");
+    let must = std::env::var("MUSTER_REQUIRE_ALL").is_ok_and(|value| value == "1");
+    assert!(!must, "{told}");
+}
+
+/// Runs a Python program of tests/programs with these variables set, if this
+/// machine has Python and the modules that the program needs.
+pub fn python(program: &str, modules: &[&str], variables: &[(&str, &str)]) -> Option<Output> {
+    let probe = format!("import {}", modules.join(", "));
+    let probe = Command::new("python3").args(["-c", &probe]).output();
+    let lack = match probe {
+        Err(error) => Some(format!("there is no python3 ({error})")),
+        Ok(probe) if !probe.status.success() => {
+            let error = String::from_utf8_lossy(&probe.stderr);
+            Some(error.lines().last().unwrap_or_default().to_owned())
+        }
+        Ok(_) => None,
+    };
+    if let Some(lack) = lack {
+        not_run(program, &lack);
+        return None;
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs");
+    let output = Command::new("python3")
+        .arg(format!("{folder}/{program}"))
+        .env("NO_PROXY", "127.0.0.1")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(variables.iter().copied())
+        .output();
+    Some(output.unwrap())
 }
