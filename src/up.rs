@@ -362,11 +362,11 @@ fn welcome(url: &str, administrator: &Administrator) -> String {
 First start. The administrator is {email}, the password {password}{note}
 
 Who am I, and what may I do?
-  curl -u '{email}:{password}' {url}/v1/me
+  curl -u \"{email}:{password}\" {url}/v1/me
 Create a device:
-  curl -u '{email}:{password}' --json '{{\"displayName\":\"dev-001\",\"serialNumber\":\"2112345678\"}}' {url}/v1/devices
+  curl -u \"{email}:{password}\" --json '{{\"displayName\":\"dev-001\",\"serialNumber\":\"2112345678\"}}' {url}/v1/devices
 Create an API key for a program:
-  curl -u '{email}:{password}' --json '{{\"displayName\":\"ci\",\"permissions\":[\"devices.read\"]}}' {url}/v1/apiKeys
+  curl -u \"{email}:{password}\" --json '{{\"displayName\":\"ci\",\"permissions\":[\"devices.read\"]}}' {url}/v1/apiKeys
 
 "
     )

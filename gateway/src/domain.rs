@@ -91,44 +91,33 @@ impl Domain {
             ..self.clone()
         })
     }
+}
 
-    pub(crate) fn auth(&self) -> AuthServiceClient<Peer> {
-        AuthServiceClient::new(self.peers.get(ServiceName::Identity))
-    }
+/// How large an answer of a domain service may be: a page of a thousand
+/// devices with all that may be kept with them is far beyond tonic's 4 MiB.
+const LARGEST_ANSWER: usize = 256 << 20;
 
-    pub(crate) fn users(&self) -> UserServiceClient<Peer> {
-        UserServiceClient::new(self.peers.get(ServiceName::Identity))
-    }
+/// Defines one client for each domain service.
+macro_rules! clients {
+    ($($name:ident: $client:ident at $service:ident),* $(,)?) => {
+        impl Domain {
+            $(pub(crate) fn $name(&self) -> $client<Peer> {
+                $client::new(self.peers.get(ServiceName::$service))
+                    .max_decoding_message_size(LARGEST_ANSWER)
+            })*
+        }
+    };
+}
 
-    pub(crate) fn tenants(&self) -> TenantServiceClient<Peer> {
-        TenantServiceClient::new(self.peers.get(ServiceName::Tenancy))
-    }
-
-    pub(crate) fn devices(&self) -> DeviceServiceClient<Peer> {
-        DeviceServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
-    }
-
-    pub(crate) fn tags(&self) -> TagServiceClient<Peer> {
-        TagServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
-    }
-
-    pub(crate) fn sites(&self) -> SiteServiceClient<Peer> {
-        SiteServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
-    }
-
-    pub(crate) fn commands(&self) -> CommandServiceClient<Peer> {
-        CommandServiceClient::new(self.peers.get(ServiceName::DeviceRegistry))
-    }
-
-    pub(crate) fn api_keys(&self) -> ApiKeyServiceClient<Peer> {
-        ApiKeyServiceClient::new(self.peers.get(ServiceName::KeyManagement))
-    }
-
-    pub(crate) fn api_clients(&self) -> ApiClientServiceClient<Peer> {
-        ApiClientServiceClient::new(self.peers.get(ServiceName::KeyManagement))
-    }
-
-    pub(crate) fn tokens(&self) -> TokenServiceClient<Peer> {
-        TokenServiceClient::new(self.peers.get(ServiceName::KeyManagement))
-    }
+clients! {
+    auth: AuthServiceClient at Identity,
+    users: UserServiceClient at Identity,
+    tenants: TenantServiceClient at Tenancy,
+    devices: DeviceServiceClient at DeviceRegistry,
+    tags: TagServiceClient at DeviceRegistry,
+    sites: SiteServiceClient at DeviceRegistry,
+    commands: CommandServiceClient at DeviceRegistry,
+    api_keys: ApiKeyServiceClient at KeyManagement,
+    api_clients: ApiClientServiceClient at KeyManagement,
+    tokens: TokenServiceClient at KeyManagement,
 }
