@@ -227,6 +227,22 @@ impl Caller {
         send(self.request(Method::PATCH, path).json(&body)).await
     }
 
+    /// Sends a body as it stands, under this content type or under none.
+    pub async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: impl Into<String>,
+    ) -> Answer {
+        let request = self.request(method, path).body(body.into());
+        send(match content_type {
+            Some(kind) => request.header("content-type", kind),
+            None => request,
+        })
+        .await
+    }
+
     pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         send(self.request(Method::POST, path).form(fields)).await
     }
