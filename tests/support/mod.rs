@@ -365,7 +365,8 @@ pub async fn log_in(anybody: &Caller, email: &str, password: &str, tenant: Optio
     ))
 }
 
-async fn join(admin: &Caller, tenant: &str, email: &str, role: &str) -> Caller {
+/// Creates a user and makes it a member with a role; logs it in.
+pub async fn join(admin: &Caller, tenant: &str, email: &str, role: &str) -> Caller {
     let user = admin.request(
         Method::POST,
         &format!("/v1/users?password={}", PASSWORD.replace(' ', "+")),
