@@ -385,17 +385,6 @@ pub async fn join(admin: &Caller, tenant: &str, email: &str, role: &str) -> Call
     log_in(&anybody, email, PASSWORD, Some(tenant)).await
 }
 
-/// Says loudly that a test could not run on this machine; where everything
-/// must run, that is a failure.
-#[track_caller]
-pub fn not_run(why: &str) {
-    assert!(
-        std::env::var_os("MUSTER_REQUIRE_ALL").is_none_or(|v| v != "1"),
-        "NOT RUN: {why}"
-    );
-    eprintln!("NOT RUN: {why}");
-}
-
 /// Waits until something is so: revocations are known everywhere within a second.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) {
     for _ in 0..100 {
@@ -421,9 +410,10 @@ pub fn not_run(what: &str, why: &str) {
 /// machine has Python and the modules that the program needs.
 pub fn python(program: &str, modules: &[&str], variables: &[(&str, &str)]) -> Option<Output> {
     let probe = format!("import {}", modules.join(", "));
-    let probe = Command::new("python3").args(["-c", &probe]).output();
+    let interpreter = std::env::var("MUSTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let probe = Command::new(&interpreter).args(["-c", &probe]).output();
     let lack = match probe {
-        Err(error) => Some(format!("there is no python3 ({error})")),
+        Err(error) => Some(format!("there is no {interpreter} ({error})")),
         Ok(probe) if !probe.status.success() => {
             let error = String::from_utf8_lossy(&probe.stderr);
             Some(error.lines().last().unwrap_or_default().to_owned())
@@ -435,7 +425,7 @@ pub fn python(program: &str, modules: &[&str], variables: &[(&str, &str)]) -> Op
         return None;
     }
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs");
-    let output = Command::new("python3")
+    let output = Command::new(&interpreter)
         .arg(format!("{folder}/{program}"))
         .env("NO_PROXY", "127.0.0.1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
