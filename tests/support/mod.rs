@@ -52,12 +52,11 @@ impl Server {
 
     /// Starts the program on a folder, logging at this level.
     pub fn start_logging(data: TempDir, level: &str) -> Self {
-        let log = std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into());
-        Self::start_with(data, &[("MUSTER_LOG", &log)], Stdio::inherit())
+        Self::start_with(data, &[("MUSTER_LOG", level)])
     }
 
-    /// Starts the program on a folder, with more settings, and its log elsewhere.
-    pub fn start_with(data: TempDir, settings: &[(&str, &str)], log: Stdio) -> Self {
+    /// Starts the program on a folder, with more settings.
+    pub fn start_with(data: TempDir, settings: &[(&str, &str)]) -> Self {
         let script = r#"exec 3<&0; "$MUSTER_BINARY" up <&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid 2>/dev/null) & wait $pid"#;
         let mut child = Command::new("sh")
             .args(["-c", script])
@@ -69,7 +68,7 @@ impl Server {
             .envs(settings.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let leash = child.stdin.take().unwrap();
