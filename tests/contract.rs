@@ -168,6 +168,8 @@ impl Belongings {
         let text = |id: &str| Some(Value::String(id.to_owned()));
         match (field, service) {
             ("user_id", _) => text(&self.user),
+            // Not theirs, but needed beside their user.
+            ("role", "MemberService") => text("viewer"),
             ("site_id", _) => text(&self.site),
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
@@ -184,7 +186,8 @@ impl Belongings {
         }
     }
 
-    fn all(&self) -> [&str; 8] {
+    /// All but the tenant's id: B is below A, and may know what it is below.
+    fn all(&self) -> [&str; 7] {
         [
             &self.device,
             &self.tag,
@@ -193,7 +196,6 @@ impl Belongings {
             &self.user,
             &self.api_key,
             &self.api_client,
-            &self.tenant,
         ]
     }
 }

@@ -167,3 +167,52 @@ fn check(required: Requirement, subject: &Subject) -> Result<()> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::access::Permission;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::token::Claims;
+
+    fn subject(sub: &str, tid: Option<Uuid>, scope: &str) -> Subject {
+        let claims = Claims {
+            sub: sub.to_owned(),
+            tid,
+            scope: scope.to_owned(),
+            ..Claims::default()
+        };
+        Subject::verified(&claims, Principal::parse(sub).unwrap())
+    }
+
+    fn user(tid: Option<Uuid>, scope: &str) -> Subject {
+        subject(&format!("user:{}", Uuid::nil()), tid, scope)
+    }
+
+    #[test]
+    fn what_services_may_call_is_refused_to_everybody_else() {
+        let owner = user(Some(Uuid::nil()), "devices.read devices.write");
+        assert!(check(Requirement::Service, &owner).is_err());
+        assert!(check(Requirement::Service, &subject("service:identity", None, "")).is_ok());
+    }
+
+    #[test]
+    fn a_permission_counts_only_in_a_tenant() {
+        let required = Requirement::Permission(Permission::DevicesRead);
+        assert!(check(required, &user(Some(Uuid::nil()), "devices.read")).is_ok());
+        assert!(check(required, &user(None, "devices.read")).is_err());
+        assert!(check(required, &user(Some(Uuid::nil()), "devices.write")).is_err());
+    }
+
+    #[test]
+    fn a_token_is_taken_from_the_bearer_scheme_only() {
+        let of = |value: &str| {
+            let headers = http::HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            token(&headers).map(str::to_owned).ok()
+        };
+        assert_eq!(of("bearer t"), Some("t".to_owned()));
+        assert_eq!(of("Basic t"), None);
+        assert_eq!(of("t"), None);
+    }
+}

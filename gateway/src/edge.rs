@@ -187,7 +187,12 @@ impl Edge {
             (Some(Requirement::Service), _) => {
                 Err(Status::unimplemented("there is no such method"))
             }
-            (None | Some(Requirement::Public), _) | (_, None) => Ok(request),
+            (None | Some(Requirement::Public), _) => Ok(request),
+            // Refused before anything of the request is read.
+            (Some(_), None) => Err(Error::unauthenticated(
+                "a credential is required, such as `Authorization: Bearer <token or API key>`",
+            )
+            .into()),
             (Some(_), Some(presented)) => {
                 let mut value =
                     HeaderValue::try_from(format!("Bearer {}", self.token(presented).await?))
@@ -199,18 +204,18 @@ impl Edge {
         }
     }
 
-    /// The token for a credential; traded anew if the one that was remembered
-    /// has been revoked: the credential itself may be good again.
+    /// A verified token for a credential; traded anew if the one that was
+    /// remembered has been revoked: the credential itself may be good again.
     async fn token(&self, presented: Presented) -> Result<String, Status> {
-        if let Presented::Token(token) = presented {
-            return Ok(token);
-        }
         let token = self.0.exchange.token(presented.clone()).await?;
-        if self.0.verifier.verify(&token).await.is_ok() {
-            return Ok(token);
+        match self.0.verifier.verify(&token).await {
+            Ok(_) => Ok(token),
+            Err(refusal) if matches!(presented, Presented::Token(_)) => Err(refusal.into()),
+            Err(_) => {
+                self.0.exchange.forget(&presented).await;
+                self.0.exchange.token(presented).await
+            }
         }
-        self.0.exchange.forget(&presented).await;
-        self.0.exchange.token(presented).await
     }
 }
 
