@@ -16,7 +16,7 @@ pub mod grpc;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -300,6 +300,19 @@ pub struct World {
 impl World {
     pub async fn new() -> Self {
         Self::on(Server::start()).await
+    }
+
+    /// One for all tests that do not mind what the others leave in it; it ends
+    /// with the last of them.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: tokio::sync::Mutex<Weak<World>> = tokio::sync::Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(world) = shared.upgrade() {
+            return world;
+        }
+        let world = Arc::new(Self::new().await);
+        *shared = Arc::downgrade(&world);
+        world
     }
 
     /// The same on a server that has just been started on an empty folder.
