@@ -4,11 +4,14 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -34,6 +37,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(30);
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// How long a client may go on to send what nobody wants.
+const LINGER: Duration = Duration::from_secs(10);
+/// How much of it is read.
+const UNWANTED: usize = 64 << 20;
 
 /// Reads a certificate chain and its private key, both PEM.
 pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
@@ -104,8 +112,9 @@ where
     let service = service_fn(move |request: http::Request<Incoming>| {
         let stack = stack.clone();
         async move {
-            let request =
-                request.map(|body| Body::new(body.map_err(|e| Status::unavailable(e.to_string()))));
+            let request = request.map(|body| {
+                Body::new(Whole(Some(body)).map_err(|e| Status::unavailable(e.to_string())))
+            });
             let answer = stack.oneshot(request).await;
             Ok::<_, Infallible>(
                 answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http()),
@@ -127,4 +136,54 @@ where
         .into_owned();
     // A client that goes away is no fault of ours.
     let _ = watcher.watch(connection).await;
+}
+
+/// A request's body, the rest of which is read when nobody wants it: a client
+/// that is still sending would find the connection closed, not the answer.
+struct Whole(Option<Incoming>);
+
+impl hyper::body::Body for Whole {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0
+            .as_ref()
+            .map(hyper::body::Body::size_hint)
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let rest = self.0.take().filter(|body| !body.is_end_stream());
+        if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(LINGER, discard(rest)));
+        }
+    }
+}
+
+/// Reads a body, within a bound, and keeps nothing.
+async fn discard(mut body: Incoming) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > UNWANTED {
+            return;
+        }
+    }
 }

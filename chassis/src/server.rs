@@ -89,6 +89,7 @@ pub async fn reflection_and_health(descriptor_set: &'static [u8]) -> Result<Stac
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(descriptor_set)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = reflection().build_v1().map_err(Error::internal)?;
     let v1alpha = reflection().build_v1alpha().map_err(Error::internal)?;

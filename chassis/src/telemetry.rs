@@ -94,7 +94,7 @@ where
                 code = %code(&response),
                 principal = who.map(|w| w.principal.as_str()).unwrap_or_default(),
                 tenant = who.map(|w| w.tenant.as_str()).unwrap_or_default(),
-                millis = begun.elapsed().as_secs_f64() * 1e3,
+                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
                 "call"
             );
             Ok(response)

@@ -107,9 +107,9 @@ impl Edge {
             .get("grpc-status")
             .and_then(|c| c.to_str().ok())
             .unwrap_or_default();
-        let millis = begun.elapsed().as_secs_f64() * 1e3;
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let id = id.to_str().unwrap_or_default();
-        tracing::info!(%method, route, status, code, millis, request_id = id, "request");
+        tracing::info!(%method, route, status, code, micros, request_id = id, "request");
         response
     }
 

@@ -377,22 +377,41 @@ impl Generator<'_> {
     /// The rules of one value's type.
     fn checks(&self, site: &Site<'_>, kind: &Kind, rules: &FieldRules) -> Vec<Check> {
         let name = type_name(kind);
-        let Some(rules) = rules.typed(site, &name) else {
-            return Vec::new();
+        // PostgreSQL keeps no NUL in a text, so that no database shall.
+        let mut checks = match kind {
+            Kind::String => vec![Check::new(
+                "string.no_nul",
+                "!value.contains('\\0')",
+                "must not contain the character NUL".to_owned(),
+            )],
+            _ => Vec::new(),
         };
-        let rules = site.rules(rules);
-        match (kind, name.as_str()) {
-            (Kind::String, _) => each(&rules, |rule, value| self.string(site, rule, value)),
-            (Kind::Bytes, _) => each(&rules, |rule, value| bytes(site, rule, value)),
-            (Kind::Bool, _) => each(&rules, |rule, value| boolean(site, rule, value)),
+        if let Some(rules) = rules.typed(site, &name) {
+            checks.extend(self.typed_checks(site, kind, &name, &site.rules(rules)));
+        }
+        checks
+    }
+
+    /// The rules of one value's type that the contract states.
+    fn typed_checks(
+        &self,
+        site: &Site<'_>,
+        kind: &Kind,
+        name: &str,
+        rules: &[(String, &Value)],
+    ) -> Vec<Check> {
+        match (kind, name) {
+            (Kind::String, _) => each(rules, |rule, value| self.string(site, rule, value)),
+            (Kind::Bytes, _) => each(rules, |rule, value| bytes(site, rule, value)),
+            (Kind::Bool, _) => each(rules, |rule, value| boolean(site, rule, value)),
             (Kind::Enum(kind), _) => {
-                each(&rules, |rule, value| enumeration(site, kind, rule, value))
+                each(rules, |rule, value| enumeration(site, kind, rule, value))
             }
             (Kind::Message(_), "duration") => {
-                numeric(site, "duration", "rules::nanos(value)", &rules)
+                numeric(site, "duration", "rules::nanos(value)", rules)
             }
-            (Kind::Message(_), _) => site.unsupported(&name),
-            _ => numeric(site, &name, "*value", &rules),
+            (Kind::Message(_), _) => site.unsupported(name),
+            _ => numeric(site, name, "*value", rules),
         }
     }
 

@@ -321,3 +321,21 @@ fn a_request_full_of_violations_is_answered_with_some() {
     .violations();
     assert_eq!(violations.len(), MAX_VIOLATIONS);
 }
+
+#[test]
+fn no_text_may_hold_a_nul() {
+    use muster_proto::keys::{ApiKey, CreateApiKeyRequest};
+    let key = ApiKey {
+        display_name: "a".to_owned(),
+        metadata: [("k".to_owned(), "\0".to_owned())].into(),
+        ..ApiKey::default()
+    };
+    let request = CreateApiKeyRequest {
+        api_key: Some(key),
+        ..Default::default()
+    };
+    let violations = request.violations();
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert_eq!(violations[0].field, "api_key.metadata[\"k\"]");
+    assert_eq!(violations[0].rule, "string.no_nul");
+}

@@ -27,6 +27,8 @@ async fn what_is_no_proto_json_is_refused_by_reason_and_path() {
         (deep_messages.as_str(), "TOO_DEEP", ""),
         ("[]", "INVALID_VALUE", ""),
         ("null", "INVALID_VALUE", ""),
+        ("name=x", "MALFORMED_JSON", ""),
+        ("true=x", "INVALID_VALUE", ""),
         ("{} {}", "MALFORMED_JSON", ""),
         (
             "{\"stringValue\": \"\\ud800\"}",

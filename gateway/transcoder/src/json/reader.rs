@@ -97,9 +97,9 @@ impl<'a> Reader<'a> {
             Some(b'[') => Ok(Start::Array),
             Some(b'"') => Ok(Start::String),
             Some(b'-' | b'0'..=b'9') => Ok(Start::Number),
-            Some(b't') => Ok(Start::True),
-            Some(b'f') => Ok(Start::False),
-            Some(b'n') => Ok(Start::Null),
+            Some(b't') if self.is_at("true") => Ok(Start::True),
+            Some(b'f') if self.is_at("false") => Ok(Start::False),
+            Some(b'n') if self.is_at("null") => Ok(Start::Null),
             Some(_) => self.syntax("a value was expected"),
             None => self.syntax("the document ends too early"),
         }
@@ -118,9 +118,13 @@ impl<'a> Reader<'a> {
         self.peek().is_none()
     }
 
+    fn is_at(&self, word: &str) -> bool {
+        self.text.as_bytes()[self.at..].starts_with(word.as_bytes())
+    }
+
     /// Reads `true`, `false` or `null`.
     pub(crate) fn word(&mut self, word: &'static str) -> Outcome<()> {
-        if self.text[self.at..].starts_with(word) {
+        if self.is_at(word) {
             self.at += word.len();
             return Ok(());
         }
