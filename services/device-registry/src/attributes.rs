@@ -7,12 +7,13 @@ use serde_json::{Map, Number, Value as Json};
 /// The largest whole number below which a double tells all whole numbers apart.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Attributes as JSON; `None` if a number in them is not finite, which JSON can't say.
+/// Attributes as JSON; `None` if a number in them is not finite, which JSON
+/// can't say, or a text holds a NUL, which PostgreSQL can't keep.
 pub(crate) fn to_json(attributes: &Struct) -> Option<Json> {
     let object = attributes
         .fields
         .iter()
-        .map(|(key, value)| Some((key.clone(), value_to_json(value)?)))
+        .map(|(key, value)| Some((text(key)?, value_to_json(value)?)))
         .collect::<Option<Map<_, _>>>()?;
     Some(Json::Object(object))
 }
@@ -22,7 +23,7 @@ fn value_to_json(value: &Value) -> Option<Json> {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
         Some(Kind::NumberValue(number)) => Json::Number(number_to_json(*number)?),
-        Some(Kind::StringValue(text)) => Json::String(text.clone()),
+        Some(Kind::StringValue(string)) => Json::String(text(string)?),
         Some(Kind::ListValue(list)) => Json::Array(
             list.values
                 .iter()
@@ -31,6 +32,10 @@ fn value_to_json(value: &Value) -> Option<Json> {
         ),
         Some(Kind::StructValue(object)) => to_json(object)?,
     })
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.contains('\0')).then(|| text.to_owned())
 }
 
 /// A whole number is written without a fraction, as whoever sent it wrote it.

@@ -102,8 +102,12 @@ fn attributes_to_json(device: &Device) -> Result<Option<Json>> {
     let Some(attributes) = &device.attributes else {
         return Ok(None);
     };
-    let json = attributes::to_json(attributes)
-        .ok_or_else(|| Error::invalid("device.attributes", "must have finite numbers only"))?;
+    let json = attributes::to_json(attributes).ok_or_else(|| {
+        Error::invalid(
+            "device.attributes",
+            "must have finite numbers and texts without NUL only",
+        )
+    })?;
     Ok(Some(json))
 }
 
