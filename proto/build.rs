@@ -17,7 +17,7 @@ use prost_reflect::DescriptorPool;
 const ROOTS: [&str; 2] = [".", "../gateway/transcoder/proto"];
 
 /// Packages whose types are not generated: only their options are read.
-const OPTIONS_ONLY: [&str; 4] = [".buf", ".transcoder", ".google.api", ".google.rpc"];
+const OPTIONS_ONLY: [&str; 3] = [".buf", ".transcoder", ".google.api"];
 
 fn main() {
     let out = PathBuf::from(env::var("OUT_DIR").unwrap());
