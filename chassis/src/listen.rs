@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -112,8 +113,14 @@ where
     let service = service_fn(move |request: http::Request<Incoming>| {
         let stack = stack.clone();
         async move {
+            // HTTP/2 has a way to say that the rest is not wanted.
+            let lingers = request.version() < http::Version::HTTP_2;
             let request = request.map(|body| {
-                Body::new(Whole(Some(body)).map_err(|e| Status::unavailable(e.to_string())))
+                let body = Whole {
+                    body: Some(body),
+                    lingers,
+                };
+                Body::new(body.map_err(|e| Status::unavailable(e.to_string())))
             });
             let answer = stack.oneshot(request).await;
             Ok::<_, Infallible>(
@@ -140,9 +147,13 @@ where
 
 /// A request's body, the rest of which is read when nobody wants it: a client
 /// that is still sending would find the connection closed, not the answer.
-struct Whole(Option<Incoming>);
+struct Whole {
+    /// There until this is dropped.
+    body: Option<Incoming>,
+    lingers: bool,
+}
 
-impl hyper::body::Body for Whole {
+impl http_body::Body for Whole {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -150,37 +161,36 @@ impl hyper::body::Body for Whole {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
+        match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(context),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map(hyper::body::Body::size_hint)
-            .unwrap_or_default()
+        let hint = self.body.as_ref().map(Incoming::size_hint);
+        hint.unwrap_or_default()
     }
 }
 
 impl Drop for Whole {
     fn drop(&mut self) {
-        let rest = self.0.take().filter(|body| !body.is_end_stream());
-        if let (Some(rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
+        let rest = self.body.take().filter(|rest| !rest.is_end_stream());
+        let runtime = tokio::runtime::Handle::try_current();
+        if let (true, Some(rest), Ok(runtime)) = (self.lingers, rest, runtime) {
             runtime.spawn(tokio::time::timeout(LINGER, discard(rest)));
         }
     }
 }
 
 /// Reads a body, within a bound, and keeps nothing.
-async fn discard(mut body: Incoming) {
+async fn discard(mut rest: Incoming) {
     let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(Ok(frame)) = rest.frame().await {
         read += frame.data_ref().map_or(0, Bytes::len);
         if read > UNWANTED {
             return;
