@@ -11,6 +11,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
 use crate::error::Error;
+use crate::server::erase;
 
 /// The services of Muster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +81,15 @@ impl Peers {
             peers: self.clone(),
             name,
         }
+    }
+
+    /// A service, for requests to be forwarded to.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the service has its own authorization layer"
+    )]
+    pub fn forward(&self, name: ServiceName) -> Stack {
+        erase(self.get(name))
     }
 
     fn stack(&self, name: ServiceName) -> Option<Stack> {

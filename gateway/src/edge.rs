@@ -2,7 +2,6 @@
 //! it goes. gRPC and gRPC-Web are forwarded by service name without decoding;
 //! all else is transcoded.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -69,11 +68,7 @@ impl Inner {
     /// What answers a gRPC path.
     fn stack(&self, path: &str) -> Stack {
         match ServiceName::of_path(path) {
-            Some(name) => Stack::new(
-                self.peers
-                    .get(name)
-                    .map_err(|never: Infallible| match never {}),
-            ),
+            Some(name) => self.peers.forward(name),
             None if path.starts_with("/muster.dialect.") => self.dialects.clone(),
             None => self.own.clone(),
         }

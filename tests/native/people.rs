@@ -99,7 +99,7 @@ async fn a_login_answers_a_token_without_a_tenant_and_a_session() {
     let server = &world().await.server;
     let answer = login(&server.anybody(), ADMIN, PASSWORD).await.expect(200);
     assert_eq!(answer["tokenType"], "Bearer");
-    assert_eq!(answer["expiresIn"], "900");
+    assert_eq!(answer["expiresIn"], "3600");
     let names: Vec<_> = answer.as_object().unwrap().keys().collect();
     let expected = ["accessToken", "tokenType", "expiresIn", "sessionToken", "sessionExpireTime"];
     assert_eq!(names, expected);

@@ -36,8 +36,9 @@ use crate::signer::Signer;
 /// How long a token lives that was traded for a credential, in seconds: the
 /// credential is still there, so it may be short.
 const TRADED_LIFE: i64 = 300;
-/// How long a user's token lives, in seconds.
-const USER_LIFE: i64 = 900;
+/// How long a user's token lives, in seconds: programs of other systems log in once
+/// and work on, and a revocation ends it within a second anyway.
+const USER_LIFE: i64 = 3600;
 
 pub(crate) struct Credentials {
     pub(crate) store: Store,
