@@ -1,0 +1,855 @@
+//! Programs written for Device42, against the running program.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::Method;
+use serde_json::{Value, json};
+use support::{ADMIN, Answer, Caller, PASSWORD, World, eventually, unique};
+
+const TOKEN: &str = "/tauth/1.0/token/";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+fn basic(name: &str, secret: &str) -> String {
+    let pair = BASE64_STANDARD.encode(format!("{name}:{secret}"));
+    format!("Basic {pair}")
+}
+
+/// A caller with the key and secret of a new API client of this one's tenant.
+async fn client(caller: &Caller, permissions: &[&str]) -> Caller {
+    let body = json!({"displayName": unique(), "permissions": permissions});
+    let made = caller.post("/v1/apiClients", body).await.expect(201);
+    let (key, secret) = (&made["apiClient"]["clientKey"], &made["clientSecret"]);
+    caller.with(basic(key.as_str().unwrap(), secret.as_str().unwrap()))
+}
+
+/// Asks for a token as the documentation does: with nothing in the body.
+async fn issue(client: &Caller) -> Value {
+    client.raw(Method::POST, TOKEN, None, "").await.expect(200)
+}
+
+/// The same caller, with a token.
+fn bearer(caller: &Caller, token: &Value) -> Caller {
+    caller.with(format!("Bearer {}", token["token"].as_str().unwrap()))
+}
+
+async fn token_holder(caller: &Caller, permissions: &[&str]) -> Caller {
+    let client = client(caller, permissions).await;
+    bearer(&client, &issue(&client).await)
+}
+
+/// Alice with her password: her first tenant is A.
+fn password(world: &World) -> Caller {
+    world.alice.with(basic(ADMIN, PASSWORD))
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, msg: &str) {
+    let body = answer.expect(status);
+    assert_eq!(body, json!({"msg": msg, "code": status}));
+}
+
+/// A refusal that names what is wrong.
+#[track_caller]
+fn refused_naming(answer: &Answer, status: u16, what: &str) {
+    let body = answer.expect(status);
+    assert!(body["msg"].as_str().unwrap().contains(what), "{body}");
+    assert_eq!(body["code"], status);
+    assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+}
+
+/// `[text, id, name, added, is_new]` of an answer to a change.
+#[track_caller]
+fn written(answer: &Answer) -> (String, i64, String, [bool; 2]) {
+    let body = answer.expect(200);
+    assert_eq!(body["code"], 0);
+    assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+    let msg = body["msg"].as_array().unwrap();
+    assert_eq!(msg.len(), 5, "{body}");
+    let text = |i: usize| msg[i].as_str().unwrap().to_owned();
+    let flag = |i: usize| msg[i].as_bool().unwrap();
+    (
+        text(0),
+        msg[1].as_i64().unwrap(),
+        text(2),
+        [flag(3), flag(4)],
+    )
+}
+
+const NEW: [bool; 2] = [true, true];
+const UPDATED: [bool; 2] = [true, false];
+const UNCHANGED: [bool; 2] = [false, false];
+
+#[tokio::test]
+async fn the_documented_calls_work_as_they_are_documented() {
+    let world = World::new().await;
+    let client = client(&world.alice, &["devices.read", "sites.read", "sites.write"]).await;
+
+    // curl -X POST -u "$KEY:$SECRET" $URL/tauth/1.0/token/
+    let token = issue(&client).await;
+    assert_eq!(token.as_object().unwrap().len(), 6, "{token}");
+    assert_eq!(
+        (&token["code"], &token["msg"]),
+        (&json!(0), &json!("connected"))
+    );
+    assert_eq!(token["ttl"], 10);
+    assert!(token["token_id"].as_i64().unwrap() > 0);
+    let expires = token["expires"].as_str().unwrap();
+    assert_eq!((expires.len(), &expires[23..]), (24, "Z"), "{expires}");
+    let expires = chrono::DateTime::parse_from_rfc3339(expires).unwrap();
+    let minutes = expires.signed_duration_since(chrono::DateTime::UNIX_EPOCH);
+    assert!(minutes.num_days() > 20_000, "{expires}");
+    assert_eq!(token["token"].as_str().unwrap().split('.').count(), 3);
+
+    // curl -X GET -H "Authorization: Bearer $TOKEN" $URL/api/2.0/devices/
+    let program = bearer(&client, &token);
+    let devices = program.get("/api/2.0/devices/").await.expect(200);
+    let none = json!({"devices": [], "total_count": 0, "limit": 1000, "offset": 0});
+    assert_eq!(devices, none);
+
+    // curl -X POST -d 'name=Head-office&address=NY' -H "Authorization: Bearer $TOKEN" …
+    let fields = [("name", "Head-office"), ("address", "NY")];
+    let made = program.form("/api/1.0/buildings/", &fields).await;
+    let (text, id, name, flags) = written(&made);
+    assert_eq!(text, "Building added/updated successfully");
+    assert_eq!((name.as_str(), flags), ("Head-office", NEW));
+    let buildings = program.get("/api/1.0/buildings/").await.expect(200);
+    let building = json!({
+        "building_id": id,
+        "name": "Head-office",
+        "address": "NY",
+        "contact_name": "",
+        "contact_phone": "",
+        "notes": "",
+        "groups": "",
+        "custom_fields": [],
+        "tags": [],
+    });
+    let page = json!({"buildings": [building], "total_count": 1, "limit": 1000, "offset": 0});
+    assert_eq!(buildings, page);
+}
+
+#[tokio::test]
+async fn a_token_is_issued_whatever_form_the_request_has() {
+    let world = World::shared().await;
+    let client = client(&world.alice, &["devices.read"]).await;
+    let grant = "grant_type=client_credentials";
+    let mut ids = Vec::new();
+    for (path, kind, body) in [
+        (TOKEN, None, ""),
+        ("/tauth/1.0/token", None, ""),
+        (TOKEN, Some(FORM), ""),
+        (TOKEN, Some(FORM), grant),
+        ("/tauth/1.0/token", Some(FORM), grant),
+        (TOKEN, None, grant),
+        (TOKEN, Some("application/json"), ""),
+        (TOKEN, Some("application/json"), "{}"),
+    ] {
+        let token = client.raw(Method::POST, path, kind, body).await.expect(200);
+        let program = bearer(&client, &token);
+        program.get("/api/2.0/devices").await.expect(200);
+        ids.push(token["token_id"].as_i64().unwrap());
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_issued_only_for_the_right_key_and_secret() {
+    let world = World::shared().await;
+    let client = client(&world.alice, &["devices.read"]).await;
+    let pair = client.authorization.clone().unwrap();
+    let pair = BASE64_STANDARD.decode(pair.trim_start_matches("Basic "));
+    let pair = String::from_utf8(pair.unwrap()).unwrap();
+    let (key, secret) = pair.split_once(':').unwrap();
+    let anybody = world.server.anybody();
+    for caller in [
+        anybody.clone(),
+        anybody.with(basic(key, "wrong")),
+        anybody.with(basic("nobody", secret)),
+        anybody.with(basic(key, "")),
+        anybody.with(basic("", "")),
+        anybody.with("Basic b'dTpw'"),
+        anybody.with("Basic"),
+        anybody.with("Bearer nonsense"),
+    ] {
+        let refusal = caller.raw(Method::POST, TOKEN, Some(FORM), "").await;
+        refused_naming(&refusal, 401, "");
+        assert_eq!(
+            refusal.header("www-authenticate"),
+            "Basic realm=\"Device42\""
+        );
+    }
+    // Not in the body, as one client's author tried in vain.
+    let body = json!({"client_key": key, "secret_key": secret});
+    refused_naming(&anybody.post(TOKEN, body).await, 401, "");
+    // A person is no API client, nor is a key.
+    for caller in [
+        password(&world),
+        world.alice.key_holder(&["devices.read"]).await,
+    ] {
+        let refusal = caller.raw(Method::POST, TOKEN, None, "").await;
+        refused_naming(&refusal, 403, "API client");
+    }
+    for (body, what) in [
+        ("grant_type=password", "grant_type"),
+        ("color=red", "color"),
+    ] {
+        let refusal = client.raw(Method::POST, TOKEN, Some(FORM), body).await;
+        refused_naming(&refusal, 400, what);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_in_its_own_name() {
+    let world = World::shared().await;
+    let client = client(&world.alice, &["devices.read"]).await;
+    let token = issue(&client).await;
+    let program = bearer(&client, &token);
+    let path = format!("{TOKEN}{}", token["token_id"]);
+    for path in [path.clone(), format!("{path}/")] {
+        let renewed = program.raw(Method::PUT, &path, None, "").await.expect(200);
+        for same in ["code", "msg", "ttl", "token_id"] {
+            assert_eq!(renewed[same], token[same], "{same}");
+        }
+        assert_eq!(renewed.as_object().unwrap().len(), 6, "{renewed}");
+        assert!(renewed["expires"].as_str() > token["expires"].as_str());
+        assert_ne!(renewed["token"], token["token"]);
+        let program = bearer(&client, &renewed);
+        program.get("/api/2.0/devices/").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_within_a_second_and_not_renewed() {
+    let world = World::shared().await;
+    let client = client(&world.alice, &["devices.read"]).await;
+    let (token, other) = (issue(&client).await, issue(&client).await);
+    let (program, other) = (&bearer(&client, &token), &bearer(&client, &other));
+    let path = format!("{TOKEN}{}/", token["token_id"]);
+    let revoked = program.delete(&path).await.expect(200);
+    assert_eq!(revoked, json!({"code": 0, "msg": "token revoked"}));
+    eventually("a revoked token is refused", || async {
+        program.get("/api/2.0/devices/").await.status == 401
+    })
+    .await;
+    let refusal = program.get("/api/2.0/devices/").await;
+    refused(&refusal, 401, "the token has been revoked");
+    refused_naming(&program.put(&path, json!({})).await, 401, "revoked");
+    // The client's other token goes on, and can't bring this one back.
+    other.get("/api/2.0/devices/").await.expect(200);
+    let renewal = other.raw(Method::PUT, &path, None, "").await;
+    refused_naming(&renewal, 404, &token["token_id"].to_string());
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_the_callers_are_not_found() {
+    let world = World::shared().await;
+    let client_a = client(&world.alice, &["devices.read"]).await;
+    let token = issue(&client_a).await;
+    let path = format!("{TOKEN}{}/", token["token_id"]);
+    for stranger in [
+        token_holder(&world.alice, &["devices.read"]).await,
+        token_holder(&world.bob, &["devices.read"]).await,
+    ] {
+        for answer in [
+            stranger.raw(Method::PUT, &path, None, "").await,
+            stranger.delete(&path).await,
+        ] {
+            refused_naming(&answer, 404, &token["token_id"].to_string());
+        }
+    }
+    let program = bearer(&client_a, &token);
+    program.get("/api/2.0/devices/").await.expect(200);
+    for (id, status) in [
+        ("x", 400),
+        ("0", 400),
+        ("-1", 400),
+        ("1.5", 400),
+        ("99999999999999999999", 400),
+        ("9999999", 404),
+    ] {
+        let path = format!("{TOKEN}{id}/");
+        let renewal = program.raw(Method::PUT, &path, None, "").await;
+        refused_naming(&renewal, status, "token");
+        refused_naming(&program.delete(&path).await, status, "token");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_made_from_a_fresh_pair_of_keys_and_gets_tokens() {
+    let world = World::new().await;
+    let admin = password(&world);
+    let pair = admin.get("/api/2.0/api_client_keys/").await.expect(200);
+    let (key, secret) = (&pair["apiclient_key"], &pair["apiclient_secret_key"]);
+    let (key, secret) = (key.as_str().unwrap(), secret.as_str().unwrap());
+    let hex = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    assert!(hex(key), "{key}");
+    let halves: Vec<_> = secret.split('_').collect();
+    assert!(
+        halves.len() == 2 && halves.iter().all(|h| hex(h)),
+        "{secret}"
+    );
+    let another = admin.get("/api/2.0/api_client_keys").await.expect(200);
+    assert_ne!(another, pair);
+
+    let fields = [
+        ("client_key", key),
+        ("client_secret_key", secret),
+        ("resource_owner", "joe"),
+        ("token_ttl", "60"),
+        ("active", "true"),
+    ];
+    let made = admin.form("/api/2.0/api_clients/", &fields).await;
+    let (_, id, name, flags) = written(&made);
+    assert_eq!((name.as_str(), flags), (key, NEW));
+    let shown = json!({
+        "id": id,
+        "client_key": key,
+        "resource_owner": "joe",
+        "token_ttl": 60,
+        "active": true,
+    });
+    let path = format!("/api/2.0/api_clients/{id}");
+    assert_eq!(admin.get(&path).await.expect(200), shown);
+    let listed = admin.get("/api/2.0/api_clients/").await.expect(200);
+    let page = json!({"api_client": [shown], "total_count": 1, "limit": 1000, "offset": 0});
+    assert_eq!(listed, page);
+
+    let client = admin.with(basic(key, secret));
+    let token = issue(&client).await;
+    assert_eq!(token["ttl"], 60);
+    let program = &bearer(&client, &token);
+    program.get("/api/2.0/devices/").await.expect(200);
+
+    let again = admin.form("/api/2.0/api_clients/", &fields).await;
+    refused_naming(&again, 409, "client_key");
+    let deleted = admin.delete(&path).await.expect(200);
+    assert_eq!(deleted, json!({"deleted": "true", "id": id.to_string()}));
+    eventually("a deleted client's token is refused", || async {
+        program.get("/api/2.0/devices/").await.status == 401
+    })
+    .await;
+    let refusal = client.raw(Method::POST, TOKEN, None, "").await;
+    refused_naming(&refusal, 401, "");
+    refused_naming(&admin.get(&path).await, 404, "API client");
+    refused_naming(&admin.delete(&path).await, 404, "API client");
+}
+
+#[tokio::test]
+async fn a_client_lives_as_it_was_made_and_no_longer_than_an_hour() {
+    let world = World::shared().await;
+    let admin = password(&world);
+    let pair = admin.get("/api/2.0/api_client_keys/").await.expect(200);
+    let mut key = pair["apiclient_key"].as_str().unwrap().to_owned();
+    let secret = pair["apiclient_secret_key"].as_str().unwrap().to_owned();
+    let make = async |key: &str, field: &str, value: &str| {
+        let fields = [("client_key", key), ("client_secret_key", &secret)];
+        let fields: Vec<_> = fields.into_iter().filter(|f| f.0 != field).collect();
+        let fields = [&fields[..], &[(field, value)]].concat();
+        admin.form("/api/2.0/api_clients/", &fields).await
+    };
+    for (field, value) in [
+        ("token_ttl", "61"),
+        ("token_ttl", "0"),
+        ("token_ttl", "-1"),
+        ("token_ttl", "ten"),
+        ("active", "perhaps"),
+        ("client_key", ""),
+        ("client_secret_key", ""),
+        ("client_secret_key", "short"),
+        ("color", "red"),
+    ] {
+        let what = if value == "short" {
+            "client_secret"
+        } else {
+            field
+        };
+        refused_naming(&make(&key, field, value).await, 400, what);
+    }
+    for (field, value, ttl, tokens) in [
+        ("token_ttl", "1", 1, 200),
+        ("resource_owner", "joe", 10, 200),
+        ("active", "false", 10, 401),
+    ] {
+        let (_, id, _, _) = written(&make(&key, field, value).await);
+        let shown = admin.get(&format!("/api/2.0/api_clients/{id}")).await;
+        let shown = shown.expect(200);
+        assert_eq!(shown["token_ttl"], ttl);
+        assert_eq!(shown["active"], tokens == 200);
+        let client = admin.with(basic(&key, &secret));
+        let answer = client.raw(Method::POST, TOKEN, None, "").await;
+        let token = answer.expect(tokens);
+        assert_eq!(token.get("ttl"), (tokens == 200).then_some(&json!(ttl)));
+        key = format!("{key}a");
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_what_its_maker_may() {
+    let world = World::shared().await;
+    let maker = ["clients.write", "devices.read"];
+    let maker = token_holder(&world.alice, &maker).await;
+    let pair = maker.get("/api/2.0/api_client_keys/").await.expect(200);
+    let (key, secret) = (&pair["apiclient_key"], &pair["apiclient_secret_key"]);
+    let (key, secret) = (key.as_str().unwrap(), secret.as_str().unwrap());
+    let fields = [("client_key", key), ("client_secret_key", secret)];
+    written(&maker.form("/api/2.0/api_clients/", &fields).await);
+    let client = maker.with(basic(key, secret));
+    let program = bearer(&client, &issue(&client).await);
+    program.get("/api/2.0/devices/").await.expect(200);
+    let refusal = program.form("/api/1.0/device/", &[("name", "d")]).await;
+    refused_naming(&refusal, 403, "devices.write");
+}
+
+#[tokio::test]
+async fn a_device_is_added_changed_or_left_as_it_is() {
+    let world = World::shared().await;
+    let admin = password(&world);
+    let (name, serial) = (unique(), unique());
+    let body = |rest: &str| format!("name={name}&serial_no={serial}{rest}");
+    let mut number = None;
+    for (method, path, kind, rest, flags) in [
+        // A text without a content type is a form too: some clients send no other.
+        (Method::POST, "/api/1.0/device/", None, "&type=virtual", NEW),
+        (
+            Method::POST,
+            "/api/1.0/device/",
+            Some(FORM),
+            "&type=virtual",
+            UNCHANGED,
+        ),
+        (
+            Method::POST,
+            "/api/1.0/device",
+            Some(FORM),
+            "&notes=hi",
+            UPDATED,
+        ),
+        (
+            Method::PUT,
+            "/api/1.0/device/",
+            None,
+            "&notes=hi",
+            UNCHANGED,
+        ),
+        (
+            Method::POST,
+            "/api/1.0/devices/",
+            None,
+            "&in_service=no",
+            UPDATED,
+        ),
+        (
+            Method::POST,
+            "/api/2.0/devices/",
+            None,
+            "&tags=a,b",
+            UPDATED,
+        ),
+        (
+            Method::POST,
+            "/api/2.0/devices/",
+            Some(FORM),
+            "&tags=b,a",
+            UNCHANGED,
+        ),
+        (
+            Method::POST,
+            "/api/2.0/devices/",
+            None,
+            "&tags_remove=a",
+            UPDATED,
+        ),
+    ] {
+        let answer = admin.raw(method, path, kind, body(rest)).await;
+        let (text, id, told, changed) = written(&answer);
+        assert_eq!(text, "device added or updated");
+        assert_eq!((&told, changed), (&name, flags), "{path} {rest}");
+        assert_eq!(*number.get_or_insert(id), id);
+    }
+    let id = number.unwrap();
+    let path = format!("/api/2.0/devices/{id}/");
+    let renamed = format!("{name}-2");
+    let change = format!("new_name={renamed}&uuid={renamed}");
+    let (_, same, told, flags) = written(&admin.raw(Method::PUT, &path, None, change).await);
+    assert_eq!((same, &told, flags), (id, &renamed, UPDATED));
+
+    let mut shown = admin.get(&path).await.expect(200);
+    let updated = shown.as_object_mut().unwrap().remove("last_updated");
+    let updated = updated.unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(updated.as_str().unwrap()).is_ok());
+    assert_eq!(
+        shown,
+        json!({
+            "id": id,
+            "device_id": id,
+            "name": renamed,
+            "type": "virtual",
+            "serial_no": serial,
+            "asset_no": "",
+            "uuid": renamed,
+            "service_level": "",
+            "in_service": false,
+            "customer": "",
+            "notes": "hi",
+            "tags": ["b"],
+            "custom_fields": [],
+            "aliases": [],
+            "ip_addresses": [],
+            "mac_addresses": [],
+            "is_it_switch": "no",
+            "is_it_virtual_host": "no",
+            "is_it_blade_host": "no",
+        })
+    );
+    shown["last_updated"] = updated;
+    for path in [
+        format!("/api/1.0/devices/{id}"),
+        format!("/api/1.0/devices/id/{id}/"),
+        format!("/api/1.0/devices/name/{renamed}/"),
+        format!("/api/1.0/devices/serial/{serial}/"),
+    ] {
+        assert_eq!(admin.get(&path).await.expect(200), shown, "{path}");
+    }
+    let path = format!("/api/1.0/devices/{id}/");
+    let deleted = admin.delete(&path).await.expect(200);
+    assert_eq!(deleted, json!({"deleted": "true", "id": id.to_string()}));
+    refused(
+        &admin.get(&path).await,
+        404,
+        &format!("there is no device {id}"),
+    );
+    refused(
+        &admin.delete(&path).await,
+        404,
+        &format!("there is no device {id}"),
+    );
+}
+
+#[tokio::test]
+async fn a_building_is_added_changed_or_left_as_it_is() {
+    let world = World::shared().await;
+    let admin = password(&world);
+    let name = unique();
+    let mut number = None;
+    for (kind, rest, flags) in [
+        (None, "&address=NY", NEW),
+        (Some(FORM), "&address=NY", UNCHANGED),
+        (None, "", UNCHANGED),
+        (
+            Some(FORM),
+            "&address=New+York%2C+NY&contact_name=Ann",
+            UPDATED,
+        ),
+        (None, "&address=", UPDATED),
+    ] {
+        let body = format!("name={name}{rest}");
+        let answer = admin
+            .raw(Method::POST, "/api/1.0/buildings/", kind, body)
+            .await;
+        let (_, id, told, changed) = written(&answer);
+        assert_eq!((&told, changed), (&name, flags), "{rest}");
+        assert_eq!(*number.get_or_insert(id), id);
+    }
+    let id = number.unwrap();
+    let path = format!("/api/1.0/buildings/{id}/");
+    let shown = admin.get(&path).await.expect(200);
+    assert_eq!(
+        (&shown["address"], &shown["contact_name"]),
+        (&json!(""), &json!("Ann"))
+    );
+    let by_name = format!("/api/1.0/buildings/?name={name}");
+    let found = admin.get(&by_name).await.expect(200);
+    assert_eq!(
+        (&found["buildings"], &found["total_count"]),
+        (&json!([shown]), &json!(1))
+    );
+
+    let device = unique();
+    let fields = [("name", device.as_str()), ("building", name.as_str())];
+    let (_, device, _, _) = written(&admin.form("/api/1.0/device/", &fields).await);
+    let device = format!("/api/1.0/devices/{device}/");
+    assert_eq!(admin.get(&device).await.expect(200)["building"], name);
+    let in_use = admin.delete(&path).await;
+    assert!(in_use.status.is_client_error());
+    refused_naming(&in_use, in_use.status.as_u16(), "");
+    admin.delete(&device).await.expect(200);
+    let deleted = admin.delete(&path).await.expect(200);
+    assert_eq!(deleted, json!({"deleted": "true", "id": id.to_string()}));
+    refused(
+        &admin.get(&path).await,
+        404,
+        &format!("there is no building {id}"),
+    );
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_with_the_count_of_all() {
+    let world = World::new().await;
+    let admin = password(&world);
+    for i in 1..=5 {
+        let (name, serial) = (format!("d{i}"), format!("S{i}"));
+        let tags = if i % 2 == 1 { "odd,all" } else { "all" };
+        let fields = [
+            ("name", name.as_str()),
+            ("serial_no", serial.as_str()),
+            ("tags", tags),
+            ("in_service", if i == 5 { "no" } else { "yes" }),
+        ];
+        written(&admin.form("/api/2.0/devices/", &fields).await);
+        written(&admin.form("/api/1.0/buildings/", &fields[..1]).await);
+    }
+    for (path, list, name) in [
+        ("/api/2.0/devices/", "devices", "name"),
+        ("/api/1.0/devices/", "Devices", "name"),
+        ("/api/1.0/devices/all/", "Devices", "name"),
+        ("/api/1.0/buildings/", "buildings", "name"),
+    ] {
+        for (query, limit, offset, names) in [
+            ("", 1000, 0, vec!["d1", "d2", "d3", "d4", "d5"]),
+            ("?limit=2", 2, 0, vec!["d1", "d2"]),
+            ("?limit=2&offset=2", 2, 2, vec!["d3", "d4"]),
+            ("?limit=2&offset=4", 2, 4, vec!["d5"]),
+            ("?limit=2&offset=9", 2, 9, vec![]),
+            ("?offset=3", 1000, 3, vec!["d4", "d5"]),
+            ("?limit=5000", 1000, 0, vec!["d1", "d2", "d3", "d4", "d5"]),
+        ] {
+            let page = admin.get(&format!("{path}{query}")).await.expect(200);
+            let shown = page[list].as_array().unwrap();
+            let shown: Vec<_> = shown
+                .iter()
+                .map(|one| one[name].as_str().unwrap())
+                .collect();
+            assert_eq!(shown, names, "{path}{query}");
+            // Some clients take the first other key for the data.
+            assert_eq!(page.as_object().unwrap().len(), 4, "{path}{query}");
+            let told = (&page["total_count"], &page["limit"], &page["offset"]);
+            assert_eq!(
+                told,
+                (&json!(5), &json!(limit), &json!(offset)),
+                "{path}{query}"
+            );
+        }
+    }
+    for (query, names) in [
+        ("name=d2", vec!["d2"]),
+        ("serial_no=S3", vec!["d3"]),
+        ("in_service=no", vec!["d5"]),
+        ("tags=odd", vec!["d1", "d3", "d5"]),
+        ("tags_and=odd,all", vec!["d1", "d3", "d5"]),
+        ("tags=none", vec![]),
+        ("building=d1", vec![]),
+        ("name=d9", vec![]),
+    ] {
+        let page = admin.get(&format!("/api/2.0/devices/?{query}")).await;
+        let page = page.expect(200);
+        let shown = page["devices"].as_array().unwrap();
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(shown, names, "{query}");
+        assert_eq!(page["total_count"], names.len(), "{query}");
+    }
+    let tags = admin.get("/api/1.0/tags/?limit=1").await.expect(200);
+    let all = tags["tags"][0]["name"].as_str().unwrap().to_owned();
+    let page = json!({"tags": [{"name": all}], "total_count": 2, "limit": 1, "offset": 0});
+    assert_eq!(tags, page);
+
+    let names = admin.get("/api/1.0/devices/?name=d1").await.expect(200);
+    let id = &names["Devices"][0]["device_id"];
+    let name = json!({
+        "asset_no": "",
+        "device_id": id,
+        "device_url": format!("/api/1.0/devices/id/{id}/"),
+        "name": "d1",
+        "serial_no": "S1",
+        "uuid": "",
+    });
+    assert_eq!(names["Devices"], json!([name]));
+    let all = admin.get("/api/1.0/devices/all/?blankasnull=yes").await;
+    let all = all.expect(200);
+    for blank in ["uuid", "asset_no", "customer", "service_level"] {
+        assert_eq!(all["Devices"][0][blank], Value::Null, "{blank}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
+    let world = World::new().await;
+    let admin = password(&world);
+    for (path, status, what) in [
+        ("/api/2.0/devices/?limit=x", 400, "limit"),
+        ("/api/2.0/devices/?limit=-1", 400, "limit"),
+        ("/api/1.0/devices/?offset=x", 400, "offset"),
+        ("/api/1.0/devices/all/?offset=4294967295", 400, "offset"),
+        ("/api/1.0/devices/all/?limit=1.5", 400, "limit"),
+        ("/api/2.0/devices/?in_service=maybe", 400, "in_service"),
+        ("/api/2.0/devices/?device_id=x", 400, "device_id"),
+        ("/api/2.0/devices/?type=virtual", 400, "type"),
+        ("/api/2.0/devices/?color=red", 400, "color"),
+        ("/api/1.0/buildings/?limit=x", 400, "limit"),
+        ("/api/1.0/tags/?limit=x", 400, "limit"),
+        ("/api/2.0/api_clients/?offset=x", 400, "offset"),
+        ("/api/1.0/devices/x", 400, "device_id"),
+        ("/api/1.0/devices/id/1.5/", 400, "device_id"),
+        ("/api/2.0/devices/99999999999999999999/", 400, "device_id"),
+        ("/api/1.0/devices/0/", 404, "device"),
+        ("/api/1.0/devices/-1/", 404, "device"),
+        ("/api/1.0/devices/id/77/", 404, "77"),
+        ("/api/1.0/devices/name/nobody/", 404, "nobody"),
+        ("/api/1.0/devices/serial/none/", 404, "none"),
+        ("/api/1.0/buildings/77", 404, "77"),
+        ("/api/1.0/buildings/x", 400, "building_id"),
+        ("/api/2.0/api_clients/77", 404, "77"),
+        ("/api/2.0/api_clients/x", 400, "id"),
+        ("/api/1.0/nothing/", 404, "path"),
+        ("/tauth/1.0/nothing/", 404, "path"),
+    ] {
+        refused_naming(&admin.get(path).await, status, what);
+    }
+    let long = format!("name={}", "n".repeat(5000));
+    for (path, body, what) in [
+        ("/api/1.0/device/", "", "name"),
+        ("/api/1.0/device/", "notes=hi", "name"),
+        ("/api/1.0/device/", "name=d&type=toaster", "type"),
+        (
+            "/api/1.0/device/",
+            "name=d&in_service=perhaps",
+            "in_service",
+        ),
+        ("/api/1.0/device/", "name=d&building=nowhere", "building"),
+        ("/api/1.0/device/", "name=d&color=red", "color"),
+        ("/api/1.0/device/", "name=d&device_id=x", "device_id"),
+        ("/api/1.0/device/", "name=d&notes=%FF", ""),
+        ("/api/1.0/device/", long.as_str(), "name"),
+        ("/api/1.0/buildings/", "", "name"),
+        ("/api/1.0/buildings/", "address=NY", "name"),
+        ("/api/1.0/buildings/", "name=b&groups=all", "groups"),
+        ("/api/1.0/buildings/", "name=b&color=red", "color"),
+        ("/api/1.0/buildings/", long.as_str(), "name"),
+    ] {
+        let answer = admin.raw(Method::POST, path, None, body).await;
+        refused_naming(&answer, 400, what);
+    }
+    let put = admin.raw(Method::PUT, "/api/2.0/devices/77/", None, "notes=x");
+    refused_naming(&put.await, 404, "77");
+    let large = format!("name=d&notes={}", "n".repeat(5 << 20));
+    let large = admin.raw(Method::POST, "/api/1.0/device/", Some(FORM), large);
+    refused_naming(&large.await, 413, "");
+    let broken = admin.raw(
+        Method::POST,
+        "/api/1.0/device/",
+        Some("application/json"),
+        "{",
+    );
+    refused_naming(&broken.await, 400, "");
+    let xml = admin.raw(Method::POST, "/api/1.0/device/", Some("text/xml"), "<a/>");
+    refused_naming(&xml.await, 415, "");
+    let patch = admin.patch("/api/1.0/device/", json!({})).await;
+    refused_naming(&patch, 405, "method");
+    for path in ["/api/2.0/devices/", "/api/1.0/buildings/", "/api/1.0/tags/"] {
+        let page = admin.get(path).await.expect(200);
+        assert_eq!(page["total_count"], 0, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_persons_password_works_on_every_api_path() {
+    let world = World::shared().await;
+    let admin = password(&world);
+    let paths = [
+        "/api/1.0/devices/",
+        "/api/1.0/devices/all/",
+        "/api/2.0/devices/",
+        "/api/1.0/buildings/",
+        "/api/1.0/tags/",
+        "/api/2.0/api_client_keys/",
+        "/api/2.0/api_clients/",
+    ];
+    for path in paths {
+        admin.get(path).await.expect(200);
+        admin.get(path.trim_end_matches('/')).await.expect(200);
+    }
+    let victor = admin.with(basic("victor@example.com", PASSWORD));
+    victor.get("/api/2.0/devices/").await.expect(200);
+    let refusal = victor.form("/api/1.0/device/", &[("name", "d")]).await;
+    refused_naming(&refusal, 403, "devices.write");
+    let refusal = victor.get("/api/2.0/api_clients/").await;
+    refused_naming(&refusal, 403, "clients.read");
+
+    let anybody = world.server.anybody();
+    for caller in [
+        anybody.clone(),
+        anybody.with(basic(ADMIN, "wrong")),
+        anybody.with(basic("nobody@example.com", PASSWORD)),
+        anybody.with("Basic b'dTpw'"),
+        anybody.with("Bearer nonsense"),
+    ] {
+        for path in paths {
+            let refusal = caller.get(path).await;
+            refused_naming(&refusal, 401, "");
+            assert_eq!(
+                refusal.header("www-authenticate"),
+                "Basic realm=\"Device42\""
+            );
+        }
+        let refusal = caller.form("/api/1.0/device/", &[("name", "d")]).await;
+        refused_naming(&refusal, 401, "");
+    }
+}
+
+#[tokio::test]
+async fn things_of_another_tenant_are_not_found() {
+    let world = World::shared().await;
+    let admin = password(&world);
+    let bob = admin.with(basic("bob@example.com", PASSWORD));
+    let (name, serial) = (unique(), unique());
+    let fields = [("name", name.as_str()), ("serial_no", serial.as_str())];
+    let (_, device, _, _) = written(&admin.form("/api/1.0/device/", &fields).await);
+    let (_, building, _, _) = written(&admin.form("/api/1.0/buildings/", &fields[..1]).await);
+    client(&world.alice, &["devices.read"]).await;
+    let clients = admin.get("/api/2.0/api_clients/").await.expect(200);
+    let client = clients["api_client"][0]["id"].clone();
+    for path in [
+        format!("/api/1.0/devices/{device}/"),
+        format!("/api/1.0/buildings/{building}/"),
+        format!("/api/2.0/api_clients/{client}"),
+    ] {
+        let shown = admin.get(&path).await.expect(200);
+        refused_naming(&bob.get(&path).await, 404, "there is no");
+        refused_naming(&bob.delete(&path).await, 404, "there is no");
+        assert_eq!(admin.get(&path).await.expect(200), shown);
+    }
+    for path in [
+        format!("/api/1.0/devices/name/{name}/"),
+        format!("/api/1.0/devices/serial/{serial}/"),
+    ] {
+        refused_naming(&bob.get(&path).await, 404, "there is no device");
+    }
+    let path = format!("/api/2.0/devices/{device}/");
+    let put = bob.raw(Method::PUT, &path, None, "notes=mine").await;
+    refused_naming(&put, 404, &device.to_string());
+    let elsewhere = [("name", "his"), ("building", name.as_str())];
+    let put = bob.form("/api/1.0/device/", &elsewhere).await;
+    refused_naming(&put, 400, "building");
+    // Under the same name and serial number he gets things of his own.
+    let (_, his, _, flags) = written(&bob.form("/api/1.0/device/", &fields).await);
+    assert_eq!(flags, NEW);
+    assert_ne!(his, device);
+    for path in ["/api/2.0/devices/", "/api/1.0/buildings/"] {
+        let page = bob.get(path).await.expect(200);
+        let hers = if path.contains("devices") {
+            device
+        } else {
+            building
+        };
+        assert!(
+            !page.to_string().contains(&format!("_id\":{hers},")),
+            "{page}"
+        );
+    }
+}
