@@ -61,7 +61,7 @@ pub async fn call(
 }
 
 /// Passes messages on as they are.
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

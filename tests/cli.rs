@@ -1,0 +1,357 @@
+//! The commands for people and scripts, run as they run them.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::{ADMIN, PASSWORD, World, eventually, unique};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+async fn world() -> &'static World {
+    static WORLD: OnceCell<World> = OnceCell::const_new();
+    WORLD.get_or_init(World::new).await
+}
+
+/// Somebody's terminal: a folder of settings, and maybe variables.
+struct Terminal {
+    config: TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// What a command left.
+struct Told {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let config = tempfile::tempdir().unwrap();
+        Self { config, variables: Vec::new() }
+    }
+
+    /// A terminal that calls with an API key.
+    fn with_key(world: &World, key: &str) -> Self {
+        let url = world.server.url.clone();
+        let variables = vec![("MUSTER_SERVER", url), ("MUSTER_API_KEY", key.to_owned())];
+        Self { variables, ..Self::new() }
+    }
+
+    /// Logs the administrator in, in tenant A.
+    async fn logged_in(world: &World) -> Self {
+        let terminal = Self::new();
+        let arguments = ["login", "--server", &world.server.url, "--email", ADMIN];
+        let arguments = [&arguments[..], &["--password-stdin", "--tenant", &world.tenant_a]].concat();
+        terminal.run(&arguments, PASSWORD).await.ok();
+        terminal
+    }
+
+    /// Runs a command, not blocking the runtime that others need.
+    async fn run(&self, arguments: &[&str], input: &str) -> Told {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+        for name in ["MUSTER_SERVER", "MUSTER_API_KEY", "MUSTER_CA_CERT"] {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .env("MUSTER_CONFIG_DIR", self.config.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let input = input.to_owned();
+        let output = tokio::task::spawn_blocking(move || -> Output {
+            let mut child = command.spawn().unwrap();
+            // A command that reads nothing may have ended.
+            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            child.wait_with_output().unwrap()
+        });
+        let output = output.await.unwrap();
+        Told {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must succeed, for people.
+    async fn says(&self, arguments: &[&str]) -> String {
+        self.run(arguments, "").await.ok()
+    }
+
+    /// Runs a command that must succeed, for programs.
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let arguments = [arguments, &["--output", "json"]].concat();
+        serde_json::from_str(&self.says(&arguments).await).unwrap()
+    }
+
+    /// Runs a command that must fail, and tells why on standard error only.
+    async fn fails(&self, arguments: &[&str]) -> String {
+        self.run(arguments, "").await.failed(1)
+    }
+}
+
+impl Told {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    #[track_caller]
+    fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{}{}", self.out, self.err);
+        assert_eq!(self.out, "");
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self.err
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+#[tokio::test]
+async fn a_login_is_remembered_until_the_logout() {
+    let world = world().await;
+    let terminal = Terminal::new();
+    let arguments = ["login", "--server", &world.server.url, "--email", "olga@example.com"];
+    let arguments = [&arguments[..], &["--password-stdin"]].concat();
+    let said = terminal.run(&arguments, &format!("{PASSWORD}\n")).await.ok();
+    assert!(said.starts_with("Logged in to ") && said.contains(&world.tenant_a), "{said}");
+    let me = terminal.json(&["whoami"]).await;
+    assert_eq!(me["user"]["email"], "olga@example.com");
+    assert_eq!(me["currentTenant"], json!(world.tenant_a));
+    assert_eq!(me["principalKind"], "user");
+    let saved = std::fs::read_to_string(terminal.config.path().join("credentials.json")).unwrap();
+    assert!(!saved.contains(PASSWORD));
+    let said = terminal.says(&["logout"]).await;
+    assert_eq!(said, format!("Logged out of {}.\n", world.server.url));
+    let error = terminal.fails(&["whoami"]).await;
+    assert!(error.contains("you are not logged in") && error.contains("muster login"), "{error}");
+    // The session ended at the server, not only here.
+    let saved: Value = serde_json::from_str(&saved).unwrap();
+    let body = json!({"sessionToken": saved["sessionToken"]});
+    let anybody = world.server.anybody();
+    anybody.post("/v1/auth:refresh", body).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_wrong_password_fails_and_leaves_no_session() {
+    let world = world().await;
+    let terminal = Terminal::new();
+    let arguments = ["login", "--server", &world.server.url, "--email", ADMIN, "--password-stdin"];
+    let error = terminal.run(&arguments, "not the password").await.failed(1);
+    assert!(error.contains("the e-mail address or the password is wrong"), "{error}");
+    assert!(!error.contains("not the password"), "{error}");
+    terminal.run(&arguments, "").await.failed(1);
+    assert_eq!(std::fs::read_dir(terminal.config.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told() {
+    let terminal = Terminal::new();
+    let arguments = ["login", "--server", "http://127.0.0.1:1", "--email", ADMIN, "--password-stdin"];
+    let error = terminal.run(&arguments, PASSWORD).await.failed(1);
+    assert!(error.contains("can't reach http://127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_command_fails_with_2_and_tells_the_usage() {
+    let terminal = Terminal::new();
+    for arguments in [
+        &["nothing"][..],
+        &["device"],
+        &["device", "get"],
+        &["device", "get", "x"],
+        &["key", "create", "--name", "x"],
+        &["key", "create", "--name", "x", "--permission", "nope"],
+        &["login", "--server", "nowhere", "--email", "x"],
+        &["whoami", "--output", "xml"],
+    ] {
+        let error = terminal.run(arguments, "").await.failed(2);
+        assert!(error.contains("--help") || error.contains("Usage"), "{arguments:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn help_tells_every_command() {
+    let help = Terminal::new().says(&["--help"]).await;
+    for command in ["up", "login", "logout", "whoami", "key", "client", "device", "user", "tenant"] {
+        let told = help.lines().any(|line| line.trim_start().starts_with(command));
+        assert!(told, "{command}: {help}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_created_listed_shown_and_deleted() {
+    let terminal = Terminal::logged_in(world().await).await;
+    let (name, serial) = (unique(), unique());
+    let made = terminal
+        .json(&["device", "create", "--name", &name, "--serial-number", &serial, "--label", "a=b"])
+        .await;
+    assert_eq!((&made["displayName"], &made["serialNumber"]), (&json!(name), &json!(serial)));
+    assert_eq!(made["labels"], json!({"a": "b"}));
+    let id = text(&made["id"]);
+    assert_eq!(terminal.json(&["device", "get", id]).await, made);
+    let listed = terminal.json(&["device", "list"]).await;
+    assert!(listed.as_array().unwrap().contains(&made));
+    let table = terminal.says(&["device", "list"]).await;
+    assert!(table.starts_with("ID ") && table.contains(id) && table.contains(&serial), "{table}");
+    let error = terminal.fails(&["device", "create", "--name", "x", "--serial-number", &serial]).await;
+    assert!(error.contains("device.serial_number is taken"), "{error}");
+    terminal.says(&["device", "delete", id]).await;
+    for command in ["get", "delete"] {
+        let error = terminal.fails(&["device", command, id]).await;
+        assert!(error.contains(&format!("there is no device {id}")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn every_violation_is_told() {
+    let terminal = Terminal::logged_in(world().await).await;
+    let error = terminal.fails(&["device", "create", "--name", "", "--code", "?"]).await;
+    for field in ["device.display_name", "device.code"] {
+        assert!(error.contains(field), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_created_used_listed_and_revoked() {
+    let world = world().await;
+    let terminal = Terminal::logged_in(world).await;
+    let name = unique();
+    let arguments = ["key", "create", "--name", &name, "--permission", "devices.read,tags.read"];
+    let made = terminal.json(&arguments).await;
+    let (id, secret) = (text(&made["apiKey"]["id"]), text(&made["secret"]));
+    assert_eq!(made["apiKey"]["permissions"], json!(["devices.read", "tags.read"]));
+    let holder = Terminal::with_key(world, secret);
+    let me = holder.json(&["whoami"]).await;
+    assert_eq!((&me["principalKind"], &me["principalId"]), (&json!("key"), &json!(id)));
+    holder.json(&["device", "list"]).await;
+    let error = holder.fails(&["device", "create", "--name", "x"]).await;
+    assert!(error.contains("devices.write") && !error.contains(secret), "{error}");
+    let listed = terminal.json(&["key", "list"]).await;
+    assert!(listed.as_array().unwrap().contains(&made["apiKey"]));
+    let said = terminal.says(&["key", "revoke", id]).await;
+    assert_eq!(said, format!("Revoked key {name} ({id}).\n"));
+    let refused = async || holder.run(&["whoami"], "").await.code == 1;
+    eventually("the key's refusal", refused).await;
+    assert!(!terminal.says(&["key", "list"]).await.contains(id));
+    assert!(terminal.says(&["key", "list", "--all"]).await.contains(id));
+}
+
+#[tokio::test]
+async fn people_see_a_secret_on_a_line_of_its_own() {
+    let terminal = Terminal::logged_in(world().await).await;
+    let name = unique();
+    let said = terminal.says(&["key", "create", "--name", &name, "--permission", "devices.read"]).await;
+    let last = said.lines().last().unwrap();
+    let secret = last.strip_prefix("Secret (shown only now): ").unwrap();
+    assert!(secret.starts_with("muster_"), "{said}");
+}
+
+#[tokio::test]
+async fn a_client_is_created_used_listed_and_deleted() {
+    use base64::Engine;
+    let world = world().await;
+    let terminal = Terminal::logged_in(world).await;
+    let name = unique();
+    let arguments = ["client", "create", "--name", &name, "--permission", "devices.read"];
+    let made = terminal.json(&[&arguments[..], &["--token-ttl", "5m"]].concat()).await;
+    let client = &made["apiClient"];
+    assert_eq!((&client["displayName"], &client["tokenTtl"]), (&json!(name), &json!("300s")));
+    let pair = format!("{}:{}", text(&client["clientKey"]), text(&made["clientSecret"]));
+    let pair = base64::prelude::BASE64_STANDARD.encode(pair);
+    let caller = world.server.caller(format!("Basic {pair}"));
+    caller.get("/v1/devices").await.expect(200);
+    let listed = terminal.json(&["client", "list"]).await;
+    assert!(listed.as_array().unwrap().contains(client));
+    let id = text(&client["id"]);
+    terminal.says(&["client", "delete", id]).await;
+    let error = terminal.fails(&["client", "delete", id]).await;
+    assert!(error.contains(id), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_is_created_with_a_role_disabled_and_enabled() {
+    let world = world().await;
+    let terminal = Terminal::logged_in(world).await;
+    let email = format!("{}@example.com", unique());
+    let arguments = ["user", "create", "--email", &email, "--role", "operator", "--password-stdin"];
+    let arguments = [&arguments[..], &["--output", "json"]].concat();
+    let made = terminal.run(&arguments, PASSWORD).await.ok();
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!((&made["email"], &made["role"]), (&json!(email), &json!("operator")));
+    let id = text(&made["id"]);
+    assert!(terminal.says(&["user", "list"]).await.contains(&email));
+    let log_in = async || {
+        let terminal = Terminal::new();
+        let url = &world.server.url;
+        let arguments = ["login", "--server", url, "--email", &email, "--password-stdin"];
+        terminal.run(&arguments, PASSWORD).await.code
+    };
+    assert_eq!(log_in().await, 0);
+    let said = terminal.says(&["user", "disable", id]).await;
+    assert_eq!(said, format!("Disabled user {email} ({id}).\n"));
+    assert_eq!(log_in().await, 1);
+    terminal.says(&["user", "enable", id]).await;
+    assert_eq!(log_in().await, 0);
+}
+
+#[tokio::test]
+async fn a_member_of_several_tenants_chooses_one() {
+    let world = world().await;
+    let terminal = Terminal::new();
+    let arguments = ["login", "--server", &world.server.url, "--email", ADMIN, "--password-stdin"];
+    let told = terminal.run(&arguments, PASSWORD).await;
+    assert!(told.err.contains("muster tenant use ID"), "{}", told.err);
+    assert!(told.ok().contains(&world.tenant_b));
+    let error = terminal.fails(&["device", "list"]).await;
+    assert!(error.contains("no tenant is chosen"), "{error}");
+    let listed = terminal.json(&["tenant", "list"]).await;
+    let ids: Vec<_> = listed.as_array().unwrap().iter().map(|t| text(&t["tenant"]["id"])).collect();
+    assert_eq!(ids, [&world.tenant_a, &world.tenant_b]);
+    for tenant in ids {
+        terminal.says(&["tenant", "use", tenant]).await;
+        assert_eq!(terminal.json(&["whoami"]).await["currentTenant"], tenant);
+    }
+    let foreign = "0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11";
+    let error = terminal.fails(&["tenant", "use", foreign]).await;
+    assert!(error.contains(&format!("can't act for tenant {foreign}")), "{error}");
+    // It goes on for the one that was chosen before.
+    assert_eq!(terminal.json(&["whoami"]).await["currentTenant"], json!(world.tenant_b));
+}
+
+#[tokio::test]
+async fn a_folder_that_another_program_uses_is_refused() {
+    let world = world().await;
+    let folder = world.server.data.path().to_str().unwrap();
+    let arguments = ["up", "--listen", "127.0.0.1:0", "--data", folder];
+    let error = Terminal::new().run(&arguments, "").await.failed(1);
+    assert!(error.contains("another muster runs on the folder"), "{error}");
+}
+
+#[tokio::test]
+async fn wrong_settings_are_told_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::new();
+    terminal.variables = vec![
+        ("MUSTER_ADMIN_PASSWORD", "short".to_owned()),
+        ("MUSTER_MASTER_KEY", "x".to_owned()),
+    ];
+    let path = folder.path().join("data");
+    let arguments = ["up", "--listen", "127.0.0.1:0", "--data", path.to_str().unwrap()];
+    let arguments = [&arguments[..], &["--admin-email", "x", "--cors-origin", "x"]].concat();
+    let error = terminal.run(&arguments, "").await.failed(1);
+    for setting in ["MUSTER_ADMIN_PASSWORD", "MUSTER_MASTER_KEY", "--admin-email", "--cors-origin"] {
+        assert!(error.contains(setting), "{setting}: {error}");
+    }
+    assert!(!path.exists(), "nothing is made before all settings are right");
+}
