@@ -16,8 +16,7 @@ use support::{
 const TAG: &str = "5f6b5b4e-3b4c-4c4c-8c8c-8c8c8c8c8c8c";
 /// What nothing has.
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
-const NO_CREDENTIAL: &str =
-    "a credential is required, such as `Authorization: Bearer <token or API key>`";
+const NO_CREDENTIAL: &str = "a credential is required, in one of: header `authorization: Bearer <credential>`, header `authorization: ApiKey <credential>`, header `x-api-key: <credential>`";
 
 /// An error's text: the body is it as a JSON string, and nothing around it.
 #[track_caller]

@@ -371,7 +371,7 @@ async fn all_calls_are_authenticated() {
         format!("{ADMIN}:{PASSWORD}"),
     );
     let (none, wrong) = (
-        "a credential is required, such as `Authorization: Bearer <token or API key>`",
+        "a credential is required, in one of: header `authentication: bearer <credential>`, header `authorization: bearer <credential>`",
         "the credential is wrong",
     );
     let calls = [

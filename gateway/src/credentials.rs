@@ -126,6 +126,23 @@ impl Sources {
     }
 }
 
+/// Tells where a credential is looked for.
+pub(crate) fn wanted(sources: &[CredentialSource]) -> String {
+    let places = sources.iter().filter_map(|source| {
+        let scheme = match source.scheme.as_str() {
+            "" => String::new(),
+            scheme => format!("{scheme} "),
+        };
+        Some(match source.place.as_ref()? {
+            Place::Header(name) => format!("header `{name}: {scheme}<credential>`"),
+            Place::Query(key) => format!("query `{key}=<credential>`"),
+            Place::Cookie(name) => format!("cookie `{name}`"),
+        })
+    });
+    let places = places.collect::<Vec<_>>().join(", ");
+    format!("a credential is required, in one of: {places}")
+}
+
 fn header(source: &CredentialSource) -> Option<HeaderName> {
     match source.place.as_ref()? {
         Place::Header(name) => HeaderName::try_from(name.as_str()).ok(),

@@ -184,10 +184,7 @@ impl Edge {
             }
             (None | Some(Requirement::Public), _) => Ok(request),
             // Refused before anything of the request is read.
-            (Some(_), None) => Err(Error::unauthenticated(
-                "a credential is required, such as `Authorization: Bearer <token or API key>`",
-            )
-            .into()),
+            (Some(_), None) => Err(Error::unauthenticated(credentials::wanted(sources)).into()),
             (Some(_), Some(presented)) => {
                 let mut value =
                     HeaderValue::try_from(format!("Bearer {}", self.token(presented).await?))
