@@ -9,9 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message;
 use proto::registry::device_service_client::DeviceServiceClient;
-use proto::registry::{
-    CreateDeviceRequest, Device, GetDeviceRequest, ListDevicesRequest,
-};
+use proto::registry::{CreateDeviceRequest, Device, GetDeviceRequest, ListDevicesRequest};
 use reqwest::Method;
 use serde_json::json;
 use support::{Answer, Caller, World, grpc, python, send, unique};
@@ -42,10 +40,10 @@ fn served() -> BTreeSet<String> {
 /// Lists the services and finds the file of each by one version of reflection.
 macro_rules! reflect {
     ($version:ident) => {{
+        use tonic_reflection::pb::$version::ServerReflectionRequest;
         use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
         use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
         use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
-        use tonic_reflection::pb::$version::ServerReflectionRequest;
 
         let ask = async |what: MessageRequest| {
             let request = ServerReflectionRequest {
@@ -79,14 +77,18 @@ macro_rules! reflect {
 #[tokio::test]
 async fn reflection_v1_lists_and_describes_every_service() {
     let listed = reflect!(v1);
-    let dialects = listed.iter().filter(|name| name.starts_with("muster.dialect."));
+    let dialects = listed
+        .iter()
+        .filter(|name| name.starts_with("muster.dialect."));
     assert!(dialects.count() >= 5, "{listed:?}");
 }
 
 #[tokio::test]
 async fn reflection_v1alpha_lists_and_describes_every_service() {
     let listed = reflect!(v1alpha);
-    let dialects = listed.iter().filter(|name| name.starts_with("muster.dialect."));
+    let dialects = listed
+        .iter()
+        .filter(|name| name.starts_with("muster.dialect."));
     assert!(dialects.count() >= 5, "{listed:?}");
 }
 
@@ -96,11 +98,18 @@ async fn health_is_told_to_anybody() {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::health_client::HealthClient;
     let mut health = HealthClient::new(channel().await);
-    let request = HealthCheckRequest { service: String::new() };
+    let request = HealthCheckRequest {
+        service: String::new(),
+    };
     let answer = health.check(request).await.unwrap().into_inner();
     assert_eq!(answer.status(), ServingStatus::Serving);
-    let request = HealthCheckRequest { service: "no.Such".to_owned() };
-    assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
+    let request = HealthCheckRequest {
+        service: "no.Such".to_owned(),
+    };
+    assert_eq!(
+        health.check(request).await.unwrap_err().code(),
+        Code::NotFound
+    );
 }
 
 fn request<T>(message: T, name: &'static str, value: &str) -> Request<T> {
@@ -131,10 +140,14 @@ async fn a_key_counts_in_each_metadata_that_is_documented() {
         ("x-api-key", key.clone()),
     ] {
         let shown = unique();
-        let made = devices.create_device(request(device(&shown), name, &value)).await;
+        let made = devices
+            .create_device(request(device(&shown), name, &value))
+            .await;
         let made = made.unwrap().into_inner();
         assert_eq!(made.display_name, shown);
-        let get = GetDeviceRequest { id: made.id.clone() };
+        let get = GetDeviceRequest {
+            id: made.id.clone(),
+        };
         let read = devices.get_device(request(get, name, &value)).await;
         assert_eq!(read.unwrap().into_inner(), made);
     }
@@ -151,7 +164,11 @@ async fn a_key_counts_in_no_vendors_metadata() {
         ("authentication", format!("bearer {key}")),
     ] {
         let refused = devices.list_devices(request(ListDevicesRequest::default(), name, &value));
-        assert_eq!(refused.await.unwrap_err().code(), Code::Unauthenticated, "{name}");
+        assert_eq!(
+            refused.await.unwrap_err().code(),
+            Code::Unauthenticated,
+            "{name}"
+        );
     }
 }
 
@@ -170,20 +187,38 @@ async fn a_refusal_says_why_in_rich_details() {
     let serial = unique();
     let mut with_serial = device("x");
     with_serial.device.as_mut().unwrap().serial_number = serial.clone();
-    olga.post("/v1/devices", json!({"displayName": "x", "serialNumber": serial}))
-        .await
-        .expect(201);
+    olga.post(
+        "/v1/devices",
+        json!({"displayName": "x", "serialNumber": serial}),
+    )
+    .await
+    .expect(201);
     let mut wrong = device("");
     wrong.device_id = "x".to_owned();
     for (status, code, reason) in [
-        (create(olga, wrong).await, Code::InvalidArgument, "INVALID_ARGUMENT"),
-        (create(victor, device("x")).await, Code::PermissionDenied, "PERMISSION_DENIED"),
-        (create(olga, with_serial).await, Code::AlreadyExists, "ALREADY_EXISTS"),
+        (
+            create(olga, wrong).await,
+            Code::InvalidArgument,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            create(victor, device("x")).await,
+            Code::PermissionDenied,
+            "PERMISSION_DENIED",
+        ),
+        (
+            create(olga, with_serial).await,
+            Code::AlreadyExists,
+            "ALREADY_EXISTS",
+        ),
     ] {
         assert_eq!(status.code(), code);
         let details = status.get_error_details();
         let info = details.error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "muster"));
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            (reason, "muster")
+        );
         let fields: Vec<_> = details
             .bad_request()
             .map(|bad| &bad.field_violations[..])
@@ -213,7 +248,9 @@ async fn a_method_or_service_that_nobody_has_is_unimplemented() {
             client.ready().await.unwrap();
             let mut request = Request::new(Bytes::new());
             if let Some(value) = authorization {
-                request.metadata_mut().insert("authorization", value.parse().unwrap());
+                request
+                    .metadata_mut()
+                    .insert("authorization", value.parse().unwrap());
             }
             let path_ = path.parse().unwrap();
             let answer = client.unary(request, path_, grpc::Raw).await;
@@ -241,7 +278,10 @@ struct WebAnswer {
 impl WebAnswer {
     /// The call's status, in the trailers or, without a message, the headers.
     fn status(&self) -> String {
-        let line = self.trailers.lines().find_map(|line| line.strip_prefix("grpc-status:"));
+        let line = self
+            .trailers
+            .lines()
+            .find_map(|line| line.strip_prefix("grpc-status:"));
         let status = line.unwrap_or_else(|| self.http.header("grpc-status"));
         status.trim().to_owned()
     }
@@ -272,8 +312,16 @@ async fn web(caller: &Caller, path: &str, message: &[u8]) -> WebAnswer {
             _ => message = body,
         }
     }
-    let http = Answer { status, headers, text: String::new() };
-    WebAnswer { http, message, trailers }
+    let http = Answer {
+        status,
+        headers,
+        text: String::new(),
+    };
+    WebAnswer {
+        http,
+        message,
+        trailers,
+    }
 }
 
 #[tokio::test]
@@ -284,11 +332,17 @@ async fn a_grpc_web_call_over_http_1_1_answers_a_message_and_trailers() {
     let path = "/muster.registry.v1.DeviceService/CreateDevice";
     let answer = web(&key, path, &device(&shown).encode_to_vec()).await;
     assert_eq!(answer.http.status, 200);
-    assert_eq!(answer.http.header("content-type"), "application/grpc-web+proto");
+    assert_eq!(
+        answer.http.header("content-type"),
+        "application/grpc-web+proto"
+    );
     assert_eq!(answer.status(), "0");
     let made = Device::decode(answer.message).unwrap();
     assert_eq!(made.display_name, shown);
-    let read = alice.get(&format!("/v1/devices/{}", made.id)).await.expect(200);
+    let read = alice
+        .get(&format!("/v1/devices/{}", made.id))
+        .await
+        .expect(200);
     assert_eq!(read["displayName"], shown);
 }
 
@@ -303,7 +357,10 @@ async fn a_grpc_web_call_is_refused_with_a_status() {
         (victor, "/muster.registry.v1.DeviceService/Nothing", "12"),
     ] {
         let answer = web(caller, path, &message).await;
-        assert_eq!((answer.http.status.as_u16(), answer.status().as_str()), (200, status));
+        assert_eq!(
+            (answer.http.status.as_u16(), answer.status().as_str()),
+            (200, status)
+        );
         assert!(answer.message.is_empty());
     }
 }
@@ -322,7 +379,9 @@ async fn the_request_id_comes_back_over_grpc() {
     let mut devices = DeviceServiceClient::new(channel().await);
     let id = unique();
     let mut message = request(ListDevicesRequest::default(), "authorization", token(olga));
-    message.metadata_mut().insert("x-request-id", id.parse().unwrap());
+    message
+        .metadata_mut()
+        .insert("x-request-id", id.parse().unwrap());
     let answer = devices.list_devices(message).await.unwrap();
     assert_eq!(answer.metadata().get("x-request-id").unwrap(), id.as_str());
 }
@@ -340,5 +399,8 @@ async fn a_python_program_calls_with_bytes_and_a_key() {
     let told = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}{errors}");
-    assert_eq!(told, format!("created {shown}\nlisted {shown}\nrefused UNAUTHENTICATED\n"));
+    assert_eq!(
+        told,
+        format!("created {shown}\nlisted {shown}\nrefused UNAUTHENTICATED\n")
+    );
 }

@@ -19,7 +19,9 @@ const CURL: (u32, u32) = (7, 82);
 /// The lines between the markers.
 fn tour() -> &'static str {
     let (_, rest) = README.split_once(MARKER).expect("the tour begins");
-    let (lines, _) = rest.split_once("```\n<!-- end of tour -->").expect("it ends");
+    let (lines, _) = rest
+        .split_once("```\n<!-- end of tour -->")
+        .expect("it ends");
     lines
 }
 
@@ -35,7 +37,11 @@ fn lacking() -> Option<String> {
         }
     }
     let curl = version("curl")?;
-    let mut numbers = curl.split_whitespace().nth(1)?.split('.').map(|n| n.parse().unwrap_or(0));
+    let mut numbers = curl
+        .split_whitespace()
+        .nth(1)?
+        .split('.')
+        .map(|n| n.parse().unwrap_or(0));
     let found = (numbers.next()?, numbers.next()?);
     (found < CURL).then(|| format!("curl {found:?} is older than {CURL:?}"))
 }
@@ -43,7 +49,9 @@ fn lacking() -> Option<String> {
 /// The JSON documents that the tour prints, one after the other.
 fn documents(out: &str) -> Vec<Value> {
     let documents = serde_json::Deserializer::from_str(out).into_iter();
-    documents.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{error}: {out}"))
+    documents
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|error| panic!("{error}: {out}"))
 }
 
 #[test]
@@ -51,14 +59,29 @@ fn the_tour_runs_as_it_stands() {
     if let Some(why) = lacking() {
         return not_run("the tour in README", &why);
     }
-    let email = README.split("MUSTER_ADMIN_EMAIL=").nth(1).unwrap().split(' ').next().unwrap();
-    let password = README.split("MUSTER_ADMIN_PASSWORD='").nth(1).unwrap().split('\'').next();
+    let email = README
+        .split("MUSTER_ADMIN_EMAIL=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let password = README
+        .split("MUSTER_ADMIN_PASSWORD='")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next();
     let settings = [
         ("MUSTER_ADMIN_EMAIL", email),
         ("MUSTER_ADMIN_PASSWORD", password.unwrap()),
     ];
     let server = Server::start_with(tempfile::tempdir().unwrap(), &settings);
-    assert_eq!(tour().matches(URL).count(), 1, "the tour names its server once");
+    assert_eq!(
+        tour().matches(URL).count(),
+        1,
+        "the tour names its server once"
+    );
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &tour().replace(URL, &server.url)])
         .env("NO_PROXY", "127.0.0.1")
@@ -72,7 +95,12 @@ fn the_tour_runs_as_it_stands() {
         panic!("not six answers: {out}");
     };
     assert_eq!((email, &me["user"]["email"]), (ADMIN, &json!(ADMIN)));
-    assert!(me["permissions"].as_array().unwrap().contains(&json!("devices.write")));
+    assert!(
+        me["permissions"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("devices.write"))
+    );
     assert_eq!(device["displayName"], "dev-001");
     assert_eq!(device["serialNumber"], "2112345678");
     assert_eq!(device["tagIds"].as_array().unwrap().len(), 1);
@@ -81,7 +109,11 @@ fn the_tour_runs_as_it_stands() {
     assert_eq!(refused["details"][0]["reason"], "PERMISSION_DENIED");
     let fields = wrong["details"][1]["fieldViolations"].as_array().unwrap();
     let fields: Vec<_> = fields.iter().map(|violation| &violation["field"]).collect();
-    let expected = ["device.display_name", "device.code", "device.location.latitude"];
+    let expected = [
+        "device.display_name",
+        "device.code",
+        "device.location.latitude",
+    ];
     assert_eq!(fields, expected);
     assert_eq!(keys["keys"][0]["kty"], "EC");
 }

@@ -43,7 +43,9 @@ fn name(path: &Path) -> &str {
 /// The first argument of every call of a method, as it is written.
 fn first_arguments<'a>(source: &'a str, method: &str) -> Vec<&'a str> {
     let rests = source.split(method).skip(1);
-    rests.map(|rest| rest.trim_start().split([',', ')']).next().unwrap().trim()).collect()
+    rests
+        .map(|rest| rest.trim_start().split([',', ')']).next().unwrap().trim())
+        .collect()
 }
 
 #[test]
@@ -61,7 +63,10 @@ fn the_uses_of_the_store_across_tenants_are_those_that_are_listed() {
     }
     uses.sort();
     let listed = fs::read_to_string(format!("{ROOT}/tests/global_store_uses.txt")).unwrap();
-    let listed: Vec<_> = listed.lines().filter(|line| !line.starts_with('#')).collect();
+    let listed: Vec<_> = listed
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     assert_eq!(uses, listed, "the list may only shrink");
 }
 
@@ -72,7 +77,10 @@ fn only_the_macro_says_which_column_holds_the_tenant() {
     let mut found = Vec::new();
     for file in sources {
         let source = fs::read_to_string(&file).unwrap();
-        for line in source.lines().filter(|line| line.contains("TenantOwned for")) {
+        for line in source
+            .lines()
+            .filter(|line| line.contains("TenantOwned for"))
+        {
             found.push(format!("{}: {}", name(&file), line.trim()));
         }
     }
@@ -94,7 +102,10 @@ fn no_file_is_too_long_to_read() {
         .collect();
     assert!(long.is_empty(), "more than {LONGEST}: {long:#?}");
     for (longer, _) in LONGER {
-        let lines = fs::read_to_string(format!("{ROOT}/{longer}")).unwrap().lines().count();
+        let lines = fs::read_to_string(format!("{ROOT}/{longer}"))
+            .unwrap()
+            .lines()
+            .count();
         assert!(lines > LONGEST, "take {longer} off the list");
     }
 }
@@ -110,9 +121,15 @@ fn no_service_names_another() {
         let manifest = fs::read_to_string(format!("{ROOT}/services/{service}/Cargo.toml")).unwrap();
         let (_, dependencies) = manifest.split_once("dependencies]").unwrap();
         for other in folders.iter().filter(|other| *other != service) {
-            assert!(!dependencies.contains(other.as_str()), "{service} names {other}");
+            assert!(
+                !dependencies.contains(other.as_str()),
+                "{service} names {other}"
+            );
         }
-        assert!(!dependencies.contains("gateway"), "{service} names the gateway");
+        assert!(
+            !dependencies.contains("gateway"),
+            "{service} names the gateway"
+        );
     }
 }
 

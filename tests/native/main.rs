@@ -56,7 +56,10 @@ impl Answer {
             "type.googleapis.com/google.rpc.BadRequest"
         );
         let fields = violations["fieldViolations"].as_array().unwrap();
-        fields.iter().map(|v| text(&v["field"]).to_owned()).collect()
+        fields
+            .iter()
+            .map(|v| text(&v["field"]).to_owned())
+            .collect()
     }
 
     /// The field that a 409 names as taken.

@@ -90,7 +90,9 @@ async fn an_e_mail_address_is_one_in_any_case() {
     let made = user(alice, &name.to_uppercase(), None).await.expect(201);
     assert_eq!(made["email"], name);
     login(&server.anybody(), &name, PASSWORD).await.expect(200);
-    login(&server.anybody(), &name.to_uppercase(), PASSWORD).await.expect(200);
+    login(&server.anybody(), &name.to_uppercase(), PASSWORD)
+        .await
+        .expect(200);
     assert_eq!(user(alice, &name, None).await.taken(), "user.email");
 }
 
@@ -101,12 +103,21 @@ async fn a_login_answers_a_token_without_a_tenant_and_a_session() {
     assert_eq!(answer["tokenType"], "Bearer");
     assert_eq!(answer["expiresIn"], "3600");
     let names: Vec<_> = answer.as_object().unwrap().keys().collect();
-    let expected = ["accessToken", "tokenType", "expiresIn", "sessionToken", "sessionExpireTime"];
+    let expected = [
+        "accessToken",
+        "tokenType",
+        "expiresIn",
+        "sessionToken",
+        "sessionExpireTime",
+    ];
     assert_eq!(names, expected);
     let me = server.caller(format!("Bearer {}", text(&answer["accessToken"])));
     let who = me.get("/v1/me").await.expect(200);
     assert_eq!(who["user"]["email"], ADMIN);
-    assert_eq!((who.get("currentTenant"), who.get("permissions")), (None, None));
+    assert_eq!(
+        (who.get("currentTenant"), who.get("permissions")),
+        (None, None)
+    );
     me.get("/v1/devices").await.expect(403);
 }
 
@@ -114,7 +125,9 @@ async fn a_login_answers_a_token_without_a_tenant_and_a_session() {
 async fn a_session_is_traded_for_new_tokens_and_stands_in_a_cookie() {
     let World { server, olga, .. } = world().await;
     let anybody = server.anybody();
-    let answer = login(&anybody, "olga@example.com", PASSWORD).await.expect(200);
+    let answer = login(&anybody, "olga@example.com", PASSWORD)
+        .await
+        .expect(200);
     let session = text(&answer["sessionToken"]);
     let body = json!({"sessionToken": session});
     let fresh = anybody.post("/v1/auth:refresh", body).await.expect(200);
@@ -147,14 +160,23 @@ async fn a_user_is_created_read_listed_disabled_and_enabled() {
     let alice = &world().await.alice;
     let id = fresh_id();
     let made = user(alice, &email(), Some(&id)).await.expect(201);
-    assert_eq!((&made["id"], &made["state"]), (&json!(id), &json!("STATE_ACTIVE")));
+    assert_eq!(
+        (&made["id"], &made["state"]),
+        (&json!(id), &json!("STATE_ACTIVE"))
+    );
     let path = format!("/v1/users/{id}");
     assert_eq!(alice.get(&path).await.expect(200), made);
     let listed = alice.get("/v1/users?pageSize=1000").await.expect(200);
     assert!(listed["users"].as_array().unwrap().contains(&made));
-    let disabled = alice.post(&format!("{path}:disable"), json!({})).await.expect(200);
+    let disabled = alice
+        .post(&format!("{path}:disable"), json!({}))
+        .await
+        .expect(200);
     assert_eq!(disabled["state"], "STATE_DISABLED");
-    let enabled = alice.post(&format!("{path}:enable"), json!({})).await.expect(200);
+    let enabled = alice
+        .post(&format!("{path}:enable"), json!({}))
+        .await
+        .expect(200);
     assert_eq!(enabled["state"], "STATE_ACTIVE");
     let again = user(alice, &email(), Some(&id)).await;
     assert_eq!(again.taken(), "user_id");
@@ -173,7 +195,10 @@ async fn nobody_disables_himself() {
     let alice = &world().await.alice;
     let me = alice.get("/v1/me").await.expect(200);
     let path = format!("/v1/users/{}:disable", text(&me["principalId"]));
-    assert_eq!(alice.post(&path, json!({})).await.reason(400), "OWN_ACCOUNT");
+    assert_eq!(
+        alice.post(&path, json!({})).await.reason(400),
+        "OWN_ACCOUNT"
+    );
 }
 
 #[tokio::test]
@@ -196,12 +221,19 @@ async fn a_user_of_another_tenant_is_not_found() {
 
 #[tokio::test]
 async fn a_wrong_current_password_changes_none() {
-    let World { alice, tenant_a, server, .. } = world().await;
+    let World {
+        alice,
+        tenant_a,
+        server,
+        ..
+    } = world().await;
     let name = email();
     let user = join(alice, tenant_a, &name, "viewer").await;
     let change = |current: &str, new: &str| json!({"currentPassword": current, "newPassword": new});
     let path = "/v1/me:changePassword";
-    let answer = user.post(path, change("not the password", "another password")).await;
+    let answer = user
+        .post(path, change("not the password", "another password"))
+        .await;
     assert_eq!(answer.reason(403), "BAD_CREDENTIALS");
     let answer = user.post(path, change(PASSWORD, "short")).await;
     assert_eq!(answer.fields(), ["new_password"]);
@@ -225,22 +257,38 @@ async fn select_tenant_does_not_tell_a_foreign_tenant_from_none() {
 
 #[tokio::test]
 async fn a_tenant_is_created_below_and_owned_by_its_creator() {
-    let World { alice, olga, bob, server, tenant_a, .. } = world().await;
+    let World {
+        alice,
+        olga,
+        bob,
+        server,
+        tenant_a,
+        ..
+    } = world().await;
     let id = fresh_id();
     let path = format!("/v1/tenants?tenantId={id}");
     let body = json!({"displayName": "below"});
     let made = alice.post(&path, body.clone()).await.expect(201);
-    assert_eq!((&made["id"], &made["parent"]), (&json!(id), &json!(tenant_a)));
+    assert_eq!(
+        (&made["id"], &made["parent"]),
+        (&json!(id), &json!(tenant_a))
+    );
     assert_eq!(made["state"], "STATE_ACTIVE");
     let mine = alice.get("/v1/me/tenants").await.expect(200);
     let expected = json!({"tenant": made, "role": "owner"});
     assert!(mine["tenants"].as_array().unwrap().contains(&expected));
     // Its id is taken for everybody, and it is seen by nobody else.
     assert_eq!(bob.post(&path, body.clone()).await.taken(), "tenant_id");
-    assert_eq!(olga.post("/v1/tenants", body).await.reason(403), "PERMISSION_DENIED");
+    assert_eq!(
+        olga.post("/v1/tenants", body).await.reason(403),
+        "PERMISSION_DENIED"
+    );
     bob.get(&format!("/v1/tenants/{id}")).await.expect(404);
     let founder = log_in(&server.anybody(), ADMIN, PASSWORD, Some(&id)).await;
-    assert_eq!(founder.get(&format!("/v1/tenants/{id}")).await.expect(200), made);
+    assert_eq!(
+        founder.get(&format!("/v1/tenants/{id}")).await.expect(200),
+        made
+    );
     assert_eq!(founder.get("/v1/devices").await.expect(200), json!({}));
 }
 
@@ -258,14 +306,20 @@ async fn a_member_is_created_read_listed_promoted_and_removed() {
     let made = user(alice, &email(), None).await.expect(201);
     let body = json!({"userId": made["id"], "role": "viewer"});
     let member = alice.post("/v1/members", body.clone()).await.expect(201);
-    assert_eq!((&member["userId"], &member["role"]), (&made["id"], &json!("viewer")));
+    assert_eq!(
+        (&member["userId"], &member["role"]),
+        (&made["id"], &json!("viewer"))
+    );
     let again = alice.post("/v1/members", body).await;
     assert_eq!(again.taken(), "member.user_id");
     let path = format!("/v1/members/{}", text(&made["id"]));
     assert_eq!(alice.get(&path).await.expect(200), member);
     let listed = alice.get("/v1/members?pageSize=1000").await.expect(200);
     assert!(listed["members"].as_array().unwrap().contains(&member));
-    let promoted = alice.patch(&path, json!({"role": "admin"})).await.expect(200);
+    let promoted = alice
+        .patch(&path, json!({"role": "admin"}))
+        .await
+        .expect(200);
     assert_eq!(promoted["role"], "admin");
     assert_eq!(alice.delete(&path).await.expect(200), json!({}));
     assert_eq!(alice.get(&path).await.reason(404), "NOT_FOUND");
@@ -295,7 +349,10 @@ async fn the_last_owner_stays_owner() {
     assert_eq!(alice.get(&path).await.expect(200)["role"], "owner");
     // With another owner, one may go; then the other is the last.
     let (second, id) = member(&world, "owner").await;
-    alice.patch(&path, json!({"role": "admin"})).await.expect(200);
+    alice
+        .patch(&path, json!({"role": "admin"}))
+        .await
+        .expect(200);
     let other = format!("/v1/members/{id}");
     assert_eq!(second.delete(&other).await.reason(400), "LAST_OWNER");
 }
@@ -307,8 +364,18 @@ async fn nobody_gives_a_role_that_allows_more_than_he_may() {
     let (viewer, viewer_id) = member(world, "viewer").await;
     let made = user(&world.alice, &email(), None).await.expect(201);
     let refused = [
-        admin.post("/v1/members", json!({"userId": made["id"], "role": "owner"})).await,
-        admin.patch(&format!("/v1/members/{viewer_id}"), json!({"role": "owner"})).await,
+        admin
+            .post(
+                "/v1/members",
+                json!({"userId": made["id"], "role": "owner"}),
+            )
+            .await,
+        admin
+            .patch(
+                &format!("/v1/members/{viewer_id}"),
+                json!({"role": "owner"}),
+            )
+            .await,
     ];
     for answer in refused {
         answer.expect(403);
@@ -327,7 +394,10 @@ async fn an_admin_has_no_power_over_an_owner() {
     let (admin, _) = member(world, "admin").await;
     let (owner, owner_id) = member(world, "owner").await;
     let path = format!("/v1/members/{owner_id}");
-    admin.patch(&path, json!({"role": "viewer"})).await.expect(403);
+    admin
+        .patch(&path, json!({"role": "viewer"}))
+        .await
+        .expect(403);
     admin.delete(&path).await.expect(403);
     assert_eq!(owner.get(&path).await.expect(200)["role"], "owner");
 }
@@ -336,9 +406,13 @@ async fn an_admin_has_no_power_over_an_owner() {
 async fn no_key_or_client_allows_more_than_its_creator_may() {
     let world = world().await;
     let (admin, _) = member(world, "admin").await;
-    let manager = world.alice.key_holder(&["keys.write", "clients.write", "devices.read"]).await;
+    let manager = world
+        .alice
+        .key_holder(&["keys.write", "clients.write", "devices.read"])
+        .await;
     for path in ["/v1/apiKeys", "/v1/apiClients"] {
-        let body = |permissions: &[&str]| json!({"displayName": unique(), "permissions": permissions});
+        let body =
+            |permissions: &[&str]| json!({"displayName": unique(), "permissions": permissions});
         for (caller, permissions, status) in [
             (&admin, &["devices.write", "keys.write"][..], 201),
             (&admin, &["devices.write", "tenants.create"], 403),
@@ -368,7 +442,9 @@ async fn a_permission_that_is_none_is_named() {
 
 #[tokio::test]
 async fn a_key_may_do_what_it_allows_and_nothing_else() {
-    let World { alice, tenant_a, .. } = world().await;
+    let World {
+        alice, tenant_a, ..
+    } = world().await;
     let key = alice.key_holder(&["devices.read"]).await;
     key.get("/v1/devices").await.expect(200);
     let answer = key.post("/v1/devices", json!({"displayName": "x"})).await;
@@ -376,7 +452,10 @@ async fn a_key_may_do_what_it_allows_and_nothing_else() {
     key.get("/v1/tags").await.expect(403);
     key.get("/v1/apiKeys").await.expect(403);
     let me = key.get("/v1/me").await.expect(200);
-    assert_eq!((&me["principalKind"], &me["currentTenant"]), (&json!("key"), &json!(tenant_a)));
+    assert_eq!(
+        (&me["principalKind"], &me["currentTenant"]),
+        (&json!("key"), &json!(tenant_a))
+    );
     assert_eq!(me["permissions"], json!(["devices.read"]));
 }
 
@@ -395,7 +474,10 @@ async fn a_secret_is_shown_once() {
         let made = alice.post(path, body.clone()).await.expect(201);
         let (thing, secret) = (&made[one], text(&made[secret]));
         assert_eq!(thing["metadata"], body["metadata"]);
-        let read = alice.get(&format!("{path}/{}", text(&thing["id"]))).await.expect(200);
+        let read = alice
+            .get(&format!("{path}/{}", text(&thing["id"])))
+            .await
+            .expect(200);
         assert_eq!(read, *thing);
         let listed = alice.get(&format!("{path}?pageSize=1000")).await;
         assert!(listed.text.contains(text(&thing["id"])));
@@ -413,7 +495,10 @@ async fn a_key_of_another_tenant_is_not_found() {
         let one = format!("{path}/{id}");
         bob.get(&one).await.expect(404);
         match path {
-            "/v1/apiKeys" => bob.post(&format!("{one}:revoke"), json!({})).await.expect(404),
+            "/v1/apiKeys" => bob
+                .post(&format!("{one}:revoke"), json!({}))
+                .await
+                .expect(404),
             _ => bob.delete(&one).await.expect(404),
         };
         let listed = bob.get(&format!("{path}?pageSize=1000")).await;
@@ -449,8 +534,16 @@ async fn an_end_in_the_past_is_refused() {
 async fn the_roles_are_told_to_every_member() {
     let World { victor, .. } = world().await;
     let roles = victor.get("/v1/roles").await.expect(200);
-    let names: Vec<_> = roles["roles"].as_array().unwrap().iter().map(|r| text(&r["name"])).collect();
+    let names: Vec<_> = roles["roles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| text(&r["name"]))
+        .collect();
     assert_eq!(names, ["owner", "admin", "operator", "viewer"]);
     let viewer = &roles["roles"][3]["permissions"];
-    assert_eq!(*viewer, victor.get("/v1/me").await.expect(200)["permissions"]);
+    assert_eq!(
+        *viewer,
+        victor.get("/v1/me").await.expect(200)["permissions"]
+    );
 }

@@ -200,9 +200,17 @@ async fn a_change_must_leave_a_valid_thing() {
     let olga = &world().await.olga;
     for kind in &KINDS {
         let made = kind.create(olga).await;
-        let name = if kind.message == "command" { "name" } else { "displayName" };
+        let name = if kind.message == "command" {
+            "name"
+        } else {
+            "displayName"
+        };
         let answer = olga.patch(&kind.one(&made), json!({name: ""})).await;
-        let field = if name == "name" { "name" } else { "display_name" };
+        let field = if name == "name" {
+            "name"
+        } else {
+            "display_name"
+        };
         assert_eq!(answer.fields(), [format!("{}.{field}", kind.message)]);
         assert_eq!(olga.get(&kind.one(&made)).await.expect(200), made);
     }
@@ -313,7 +321,10 @@ async fn each_unique_field_of_a_device_is_named() {
 #[tokio::test]
 async fn devices_without_serial_numbers_are_no_conflict() {
     let olga = &world().await.olga;
-    for body in [json!({"displayName": "x"}), json!({"displayName": "x", "serialNumber": ""})] {
+    for body in [
+        json!({"displayName": "x"}),
+        json!({"displayName": "x", "serialNumber": ""}),
+    ] {
         olga.post("/v1/devices", body.clone()).await.expect(201);
         olga.post("/v1/devices", body).await.expect(201);
     }
@@ -374,7 +385,10 @@ async fn pages_show_everything_once_in_the_order_of_creation() {
         }
         assert_eq!((found, sizes), (made, vec![3, 3, 1]), "{}", kind.path);
     }
-    let counted = bob.get("/v1/devices?pageSize=2&countTotal=true").await.expect(200);
+    let counted = bob
+        .get("/v1/devices?pageSize=2&countTotal=true")
+        .await
+        .expect(200);
     assert_eq!(counted["totalSize"], "7");
     let skipped = bob.get("/v1/devices?skip=6").await.expect(200);
     assert_eq!(skipped["devices"].as_array().unwrap().len(), 1);
@@ -396,14 +410,23 @@ async fn devices_are_found_by_what_they_have() {
     let (one, both) = (text(&one["id"]), text(&both["id"]));
     for (filter, expected) in [
         (format!("displayName={name}"), vec![&device]),
-        (format!("serialNumber={}", text(&device["serialNumber"])), vec![&device]),
-        (format!("externalId={}", text(&device["externalId"])), vec![&device]),
+        (
+            format!("serialNumber={}", text(&device["serialNumber"])),
+            vec![&device],
+        ),
+        (
+            format!("externalId={}", text(&device["externalId"])),
+            vec![&device],
+        ),
         (format!("code={}", text(&device["code"])), vec![&device]),
         (format!("number={}", text(&device["number"])), vec![&device]),
         (format!("siteId={}", text(&site["id"])), vec![&device]),
         (format!("tagIds={one}"), vec![&device, &tagged]),
         (format!("tagIds={one}&tagIds={both}"), vec![&device]),
-        (format!("tagIds={one}&tagIds={both}&anyTag=true"), vec![&device, &tagged]),
+        (
+            format!("tagIds={one}&tagIds={both}&anyTag=true"),
+            vec![&device, &tagged],
+        ),
         (format!("displayName={name}&state=STATE_INACTIVE"), vec![]),
     ] {
         let found = all(olga, &KINDS[0], &format!("&{filter}")).await;

@@ -1,0 +1,178 @@
+//! What was acknowledged survives a kill at any moment, and nothing is half
+//! there.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use support::{ADMIN, Caller, PASSWORD, Server, log_in, unique};
+use tokio::sync::mpsc;
+
+const ROUNDS: usize = 5;
+const WRITERS: usize = 4;
+/// The kill comes when this many devices were acknowledged in a round.
+const ENOUGH: usize = 20;
+
+/// What a device is: its description names its tags.
+fn body(description: &str, tags: &[Value]) -> Value {
+    json!({
+        "displayName": format!("device {}", unique()),
+        "description": description,
+        "tagIds": tags,
+        "labels": {"a": "1", "b": "2"},
+        "attributes": {"list": [1, 2, 3]},
+    })
+}
+
+/// A call that may be cut short by the kill: then nothing is known of it.
+async fn try_to(caller: &Caller, method: Method, path: &str, body: Option<Value>) -> Option<Value> {
+    let request = caller.request(method, path);
+    let request = match body {
+        Some(body) => request.json(&body),
+        None => request,
+    };
+    let answer = request.send().await.ok()?;
+    let status = answer.status();
+    let text = answer.text().await.ok()?;
+    assert!(status.is_success(), "{status}: {text}");
+    serde_json::from_str(&text).ok()
+}
+
+/// Creates, changes and deletes devices until the server is gone. Answers
+/// what was acknowledged last of each: the device, or that it is gone.
+async fn write(caller: Caller, tags: [Value; 3], made: mpsc::UnboundedSender<()>) -> Acknowledged {
+    let mut known = BTreeMap::new();
+    let [one, two, three] = tags;
+    for count in 0_usize.. {
+        let wanted = body("created", &[one.clone(), two.clone()]);
+        let path = "/v1/devices?secret=a-claim-token-of-a-device";
+        let Some(device) = try_to(&caller, Method::POST, path, Some(wanted)).await else {
+            return known;
+        };
+        // The kill may come before anybody hears of this one.
+        let _ = made.send(());
+        let id = device["id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/devices/{id}");
+        known.insert(id.clone(), Last::Is(device));
+        if count.is_multiple_of(2) {
+            let change = json!({"description": "changed", "tagIds": [three]});
+            known.insert(id.clone(), Last::Unknown);
+            let Some(changed) = try_to(&caller, Method::PATCH, &path, Some(change)).await else {
+                return known;
+            };
+            known.insert(id.clone(), Last::Is(changed));
+        }
+        if count.is_multiple_of(5) {
+            known.insert(id.clone(), Last::MayBeGone);
+            if try_to(&caller, Method::DELETE, &path, None).await.is_none() {
+                return known;
+            }
+            known.insert(id, Last::IsGone);
+        }
+    }
+    known
+}
+
+type Acknowledged = BTreeMap<String, Last>;
+
+/// What is known of a device.
+enum Last {
+    Is(Value),
+    /// It exists; a change may have been made or not.
+    Unknown,
+    MayBeGone,
+    IsGone,
+}
+
+/// Every device there is, by its id.
+async fn all(caller: &Caller) -> BTreeMap<String, Value> {
+    let (mut found, mut token) = (BTreeMap::new(), String::new());
+    loop {
+        let path = format!("/v1/devices?pageSize=1000&pageToken={token}");
+        let page = caller.get(&path).await.expect(200);
+        for device in page["devices"].as_array().into_iter().flatten() {
+            found.insert(device["id"].as_str().unwrap().to_owned(), device.clone());
+        }
+        match page.get("nextPageToken") {
+            Some(next) => token = next.as_str().unwrap().to_owned(),
+            None => return found,
+        }
+    }
+}
+
+/// A device with everything that belongs to it.
+fn is_whole(device: &Value, [one, two, three]: &[Value; 3]) {
+    let mut tags = device["tagIds"].as_array().cloned().unwrap_or_default();
+    tags.sort_by_key(Value::to_string);
+    let mut expected = match device["description"].as_str() {
+        Some("created") => vec![one.clone(), two.clone()],
+        Some("changed") => vec![three.clone()],
+        other => panic!("{other:?}: {device}"),
+    };
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(tags, expected, "{device}");
+    assert_eq!(device["labels"], json!({"a": "1", "b": "2"}), "{device}");
+    assert_eq!(device["attributes"], json!({"list": [1, 2, 3]}), "{device}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_kill_and_nothing_is_half_there() {
+    let mut server = Server::start();
+    let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
+    let mut tags = [Value::Null, Value::Null, Value::Null];
+    for tag in &mut tags {
+        let made = alice
+            .post("/v1/tags", json!({"displayName": unique()}))
+            .await;
+        *tag = made.expect(201)["id"].clone();
+    }
+    let mut known = Acknowledged::new();
+    for _ in 0..ROUNDS {
+        let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
+        let (made, mut hear) = mpsc::unbounded_channel();
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| tokio::spawn(write(alice.clone(), tags.clone(), made.clone())))
+            .collect();
+        drop(made);
+        for _ in 0..ENOUGH {
+            hear.recv().await.expect("the writers go on until the kill");
+        }
+        let data = tokio::task::spawn_blocking(move || server.kill())
+            .await
+            .unwrap();
+        for writer in writers {
+            known.extend(writer.await.unwrap());
+        }
+        server = tokio::task::spawn_blocking(move || Server::start_on(data))
+            .await
+            .unwrap();
+        let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
+        let mut found = all(&alice).await;
+        for device in found.values() {
+            is_whole(device, &tags);
+        }
+        for (id, last) in &mut known {
+            let device = found.remove(id);
+            match &last {
+                Last::Is(expected) => assert_eq!(device.as_ref(), Some(expected)),
+                Last::Unknown => assert!(device.is_some(), "{id} is lost"),
+                Last::MayBeGone => {}
+                Last::IsGone => assert_eq!(device, None, "{id} is back"),
+            }
+            // What came of an unknown end must stay so in the next rounds.
+            *last = device.map_or(Last::IsGone, Last::Is);
+        }
+        // Each writer may have one that was made and never acknowledged.
+        assert!(found.len() <= WRITERS, "{} that nobody made", found.len());
+        known.extend(found.into_iter().map(|(id, device)| (id, Last::Is(device))));
+    }
+    let lived = known
+        .values()
+        .filter(|last| matches!(last, Last::Is(_)))
+        .count();
+    assert!(lived >= ENOUGH * ROUNDS / 2, "only {lived} devices lived");
+}
