@@ -91,7 +91,7 @@ impl Revocations {
         }
         let revoked = |subject: Revocable| {
             let entry = state.entries.get(&subject.to_string());
-            entry.is_some_and(|entry| claims.iat <= entry.revoked.timestamp())
+            entry.is_some_and(|entry| claims.iat_us <= entry.revoked.timestamp_micros())
         };
         let member = |tenant| match principal {
             Principal::User(user) => revoked(Revocable::Member {

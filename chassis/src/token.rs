@@ -40,6 +40,10 @@ pub struct Claims {
     pub exp: i64,
     /// Time of issue, in seconds since 1970.
     pub iat: i64,
+    /// The same in microseconds, to tell what was issued before a revocation
+    /// from what was issued after it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub iat_us: i64,
     /// The token's own id.
     pub jti: String,
     /// Permissions in the tenant, separated by spaces (RFC 8693).

@@ -6,7 +6,11 @@ use sea_orm_migration::schema::{big_integer, timestamp_with_time_zone, uuid};
 /// Primary key: a short id that the database counts up and never gives twice.
 pub(crate) fn number() -> ColumnDef {
     let mut column = ColumnDef::new("number");
-    column.big_integer().not_null().auto_increment().primary_key();
+    column
+        .big_integer()
+        .not_null()
+        .auto_increment()
+        .primary_key();
     column
 }
 
@@ -34,7 +38,10 @@ pub(crate) fn revision() -> ColumnDef {
 /// columns, by which a conflict is told to the client.
 pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
     let mut index = Index::create();
-    index.name(format!("{table}_{}_key", columns.join("_"))).table(table).unique();
+    index
+        .name(format!("{table}_{}_key", columns.join("_")))
+        .table(table)
+        .unique();
     for column in columns {
         index.col(*column);
     }

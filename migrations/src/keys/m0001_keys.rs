@@ -2,7 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, boolean, integer, json, string, text, timestamp_with_time_zone_null, uuid, var_binary,
+    big_integer, boolean, integer, json, string, text, timestamp_with_time_zone_null, uuid,
+    var_binary,
 };
 
 use crate::schema::{id, number, tenant, time, unique};
@@ -16,7 +17,13 @@ const HASH: u32 = 32;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in [api_keys(), api_clients(), tokens(), signing_keys(), revocations()] {
+        for table in [
+            api_keys(),
+            api_clients(),
+            tokens(),
+            signing_keys(),
+            revocations(),
+        ] {
             manager.create_table(table).await?;
         }
         for index in [
@@ -32,13 +39,25 @@ impl MigrationTrait for Migration {
         ] {
             manager.create_index(index).await?;
         }
-        let forget = Index::create().name("revocations_forget_time").table("revocations").col("forget_time").take();
+        let forget = Index::create()
+            .name("revocations_forget_time")
+            .table("revocations")
+            .col("forget_time")
+            .take();
         manager.create_index(forget).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["revocations", "signing_keys", "tokens", "api_clients", "api_keys"] {
-            manager.drop_table(Table::drop().table(table).take()).await?;
+        for table in [
+            "revocations",
+            "signing_keys",
+            "tokens",
+            "api_clients",
+            "api_keys",
+        ] {
+            manager
+                .drop_table(Table::drop().table(table).take())
+                .await?;
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ impl CredentialService for Credentials {
         request: Request<ExchangeRequest>,
     ) -> Result<Response<ExchangeResponse>, Status> {
         let (_, req) = open_subject(request)?;
+        let now = self.clock.now();
         let (claims, life) = match req.credential {
             Some(Credential::ApiKey(key)) => self.of_key(&key).await?,
             Some(Credential::Basic(basic)) if basic.name.contains('@') => {
@@ -75,10 +76,8 @@ impl CredentialService for Credentials {
             None => return Err(Error::invalid("credential", "is required").into()),
         };
         let credential_id = claims.sub.clone();
-        let expire_time = Some(timestamp(
-            self.clock.now() + chrono::TimeDelta::seconds(life),
-        ));
-        let access_token = self.signer.sign(claims, life)?;
+        let expire_time = Some(timestamp(now + chrono::TimeDelta::seconds(life)));
+        let access_token = self.signer.sign(claims, now, life)?;
         Ok(Response::new(ExchangeResponse {
             access_token,
             expire_time,
@@ -102,7 +101,7 @@ impl CredentialService for Credentials {
             sid: chosen(&req.session_id),
             ..Claims::default()
         };
-        let access_token = self.signer.sign(claims, USER_LIFE)?;
+        let access_token = self.signer.sign(claims, self.clock.now(), USER_LIFE)?;
         Ok(Response::new(MintUserTokenResponse {
             access_token,
             expires_in: USER_LIFE,

@@ -62,10 +62,15 @@ impl Revoker {
         )))
     }
 
-    /// Tells every verifier.
+    /// Tells every verifier. The moment that counts is now: until the commit,
+    /// somebody may have looked the credential up and found it good.
     pub(crate) fn tell(&self, written: Written) {
+        let revoke_time = Some(timestamp(self.clock.now()));
         // Nobody listening is no fault: whoever comes reads the table first.
-        let _ = self.told.send(written.0);
+        let _ = self.told.send(Revocation {
+            revoke_time,
+            ..written.0
+        });
     }
 
     fn row(&self, subject: String) -> ActiveModel {

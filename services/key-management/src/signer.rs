@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chassis::store::Store;
 use chassis::token::{AUDIENCE, Claims, ISSUER};
 use chassis::{Clock, Error, Result};
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use proto::keys::Jwk;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder};
@@ -26,7 +27,6 @@ struct Inner {
     kid: String,
     key: EncodingKey,
     public: Vec<Jwk>,
-    clock: Clock,
 }
 
 impl Signer {
@@ -50,17 +50,23 @@ impl Signer {
             kid: newest.kid.clone(),
             key: EncodingKey::from_ec_der(&private),
             public: keys.iter().map(public).collect(),
-            clock: clock.clone(),
         })))
     }
 
-    /// Signs a token that lives for `life` seconds from now.
-    pub(crate) fn sign(&self, claims: Claims, life: i64) -> Result<String> {
-        let iat = self.0.clock.now().timestamp();
+    /// Signs a token that lives for `life` seconds. It counts as issued when
+    /// its credential was `looked_up`: what is revoked later revokes it too.
+    pub(crate) fn sign(
+        &self,
+        claims: Claims,
+        looked_up: DateTime<Utc>,
+        life: i64,
+    ) -> Result<String> {
+        let iat = looked_up.timestamp();
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             iat,
+            iat_us: looked_up.timestamp_micros(),
             exp: iat + life,
             ..claims
         };

@@ -12,7 +12,7 @@ use proto::keys::{
     GetJwksRequest, GetJwksResponse, IssueTokenRequest, RenewTokenRequest, RevokeTokenRequest,
     RevokeTokenResponse, Token,
 };
-use sea_orm::prelude::Uuid;
+use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select};
 use tonic::{Request, Response, Status};
 
@@ -67,7 +67,7 @@ impl TokenService for Tokens {
             .store
             .change(&caller, async |tx| tx.insert(row).await)
             .await?;
-        Ok(Response::new(self.signed(&caller, &row)?))
+        Ok(Response::new(self.signed(&caller, &row, now)?))
     }
 
     async fn renew_token(
@@ -91,7 +91,7 @@ impl TokenService for Tokens {
                 .await
             })
             .await?;
-        Ok(Response::new(self.signed(&caller, &row)?))
+        Ok(Response::new(self.signed(&caller, &row, now)?))
     }
 
     async fn revoke_token(
@@ -134,7 +134,7 @@ impl TokenService for Tokens {
 }
 
 impl Tokens {
-    fn signed(&self, caller: &Caller, row: &Model) -> Result<Token> {
+    fn signed(&self, caller: &Caller, row: &Model, now: DateTimeUtc) -> Result<Token> {
         let claims = Claims {
             sub: caller.principal().to_string(),
             jti: row.id.to_string(),
@@ -146,7 +146,7 @@ impl Tokens {
         };
         Ok(Token {
             number: row.number,
-            access_token: self.signer.sign(claims, row.ttl.into())?,
+            access_token: self.signer.sign(claims, now, row.ttl.into())?,
             ttl: Some(prost_types::Duration {
                 seconds: row.ttl.into(),
                 nanos: 0,
