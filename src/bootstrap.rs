@@ -32,17 +32,33 @@ pub(crate) struct Administrator {
 struct Pending {
     tenant: Uuid,
     user: Uuid,
+    /// The generated password, until it has been shown.
+    password: Option<String>,
 }
 
-/// Notes that a first start has begun, if there is no database yet. To be
-/// called before databases are made.
-pub(crate) fn note_first_start(data: &DataDir, clock: &Clock) -> std::result::Result<(), String> {
+/// Notes that a first start has begun, if there is no database yet; takes one
+/// that was cut short up again, with the password that it made. To be called
+/// before databases are made.
+pub(crate) fn note_first_start(
+    data: &DataDir,
+    clock: &Clock,
+    administrator: &mut Administrator,
+) -> std::result::Result<(), String> {
+    if let Some(pending) = pending(data) {
+        if let (true, Some(password)) = (administrator.generated, pending.password) {
+            administrator.password = password;
+        }
+        return Ok(());
+    }
     if data.database(ServiceName::Tenancy.as_str()).exists() {
         return Ok(());
     }
     let pending = Pending {
         tenant: clock.new_id(),
         user: clock.new_id(),
+        password: administrator
+            .generated
+            .then(|| administrator.password.clone()),
     };
     let text = serde_json::to_string(&pending).map_err(|e| e.to_string())?;
     let file = data.file(PENDING);
@@ -50,22 +66,30 @@ pub(crate) fn note_first_start(data: &DataDir, clock: &Clock) -> std::result::Re
         .map_err(|e| format!("can't write {}: {e}", file.display()))
 }
 
+/// A first start that has begun, and not ended.
+fn pending(data: &DataDir) -> Option<Pending> {
+    let text = std::fs::read_to_string(data.file(PENDING)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
 /// Creates what a first start creates; nothing on any other start.
-pub(crate) async fn finish_first_start(
+pub(crate) async fn first_start(
     data: &DataDir,
     peers: &Peers,
     identity: &ServiceIdentity,
     administrator: &Administrator,
 ) -> Result<bool> {
-    let file = data.file(PENDING);
-    let Ok(text) = std::fs::read_to_string(&file) else {
+    let Some(pending) = pending(data) else {
         return Ok(false);
     };
-    let pending: Pending = serde_json::from_str(&text).map_err(Error::internal)?;
     create_tenant(peers, identity, &pending).await?;
     create_user(peers, identity, &pending, administrator).await?;
-    std::fs::remove_file(&file).map_err(Error::internal)?;
     Ok(true)
+}
+
+/// Notes that the first start has ended: its password has been shown.
+pub(crate) fn end_first_start(data: &DataDir) -> std::io::Result<()> {
+    std::fs::remove_file(data.file(PENDING))
 }
 
 async fn create_tenant(peers: &Peers, identity: &ServiceIdentity, pending: &Pending) -> Result<()> {

@@ -105,9 +105,15 @@ impl Up {
         let listener = TcpListener::bind(self.listen).await;
         let listener =
             listener.map_err(|e| one(format!("can't listen on {}: {e}", self.listen)))?;
-        let administrator = self.administrator(&secrets).map_err(one)?;
+        let mut administrator = self.administrator(&secrets).map_err(one)?;
         let assembled = self
-            .assemble(&data, &secrets, &administrator, cors_origins, tls.is_some())
+            .assemble(
+                &data,
+                &secrets,
+                &mut administrator,
+                cors_origins,
+                tls.is_some(),
+            )
             .await?;
         let address = listener.local_addr().map_err(|e| one(e.to_string()))?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -118,6 +124,9 @@ impl Up {
             &self.data,
             assembled.first_start.then_some(&administrator),
         );
+        if assembled.first_start {
+            bootstrap::end_first_start(&data).map_err(|e| one(e.to_string()))?;
+        }
         let readiness = assembled.readiness.clone();
         let stop = async move {
             told_to_stop().await;
@@ -201,7 +210,7 @@ impl Up {
         &self,
         data: &DataDir,
         secrets: &Secrets,
-        administrator: &Administrator,
+        administrator: &mut Administrator,
         cors_origins: Vec<http::HeaderValue>,
         tls: bool,
     ) -> std::result::Result<Assembled, Vec<String>> {
@@ -211,7 +220,7 @@ impl Up {
             .master_key
             .map_or_else(|| data.master_key(), Ok)
             .map_err(one)?;
-        bootstrap::note_first_start(data, &clock).map_err(one)?;
+        bootstrap::note_first_start(data, &clock, administrator).map_err(one)?;
         assemble(data, &master, administrator, cors_origins, tls, clock)
             .await
             .map_err(|e| one(e.to_string()))
@@ -286,7 +295,7 @@ async fn assemble(
     ));
     wait_for(&revocations).await?;
     let first_start =
-        bootstrap::finish_first_start(data, &peers, &gateway_identity, administrator).await?;
+        bootstrap::first_start(data, &peers, &gateway_identity, administrator).await?;
     let readiness = Readiness::default();
     let gateway = Gateway {
         peers,

@@ -50,7 +50,7 @@ where
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -78,7 +78,13 @@ where
             if let Some(subject) = subject {
                 request.extensions_mut().insert(subject);
             }
-            let mut response = inner.call(request).await?;
+            // On a task of its own: a client that goes away must not leave a
+            // change committed and what follows from it undone.
+            let answer = tokio::spawn(async move { inner.call(request).await });
+            let mut response = match answer.await {
+                Ok(answer) => answer?,
+                Err(panic) => tonic::Status::from(Error::internal(panic)).into_http(),
+            };
             if let Some(who) = who {
                 response.extensions_mut().insert(who);
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use proto::Validate;
 use proto::access::Permission;
 use tonic::Request;
@@ -75,6 +76,7 @@ pub struct Subject {
     permissions: Permissions,
     session: Option<Uuid>,
     token_number: Option<i64>,
+    issue_time: DateTime<Utc>,
 }
 
 impl Subject {
@@ -87,6 +89,7 @@ impl Subject {
             permissions: Permissions::from_scope(&claims.scope),
             session: claims.sid,
             token_number: claims.tkn,
+            issue_time: DateTime::from_timestamp_micros(claims.iat_us).unwrap_or_default(),
         }
     }
 
@@ -129,6 +132,11 @@ impl Subject {
     /// The number of the token, if it was issued by name.
     pub fn token_number(&self) -> Option<i64> {
         self.token_number
+    }
+
+    /// When the token was issued.
+    pub fn issue_time(&self) -> DateTime<Utc> {
+        self.issue_time
     }
 
     /// The caller, if the token is scoped to a tenant.

@@ -178,7 +178,18 @@ impl From<Status> for Error {
 /// For logs; clients see the [`Status`].
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        match self {
+            Self::Internal(cause) => cause.fmt(f),
+            Self::Peer(status) => f.write_str(status.message()),
+            Self::Unavailable { what } => write!(f, "{what} can't be reached"),
+            Self::Unauthenticated { message, .. }
+            | Self::Denied { message, .. }
+            | Self::Precondition { message, .. }
+            | Self::Exhausted { message, .. }
+            | Self::AlreadyExists { message, .. }
+            | Self::Aborted { message } => f.write_str(message),
+            other => write!(f, "{other:?}"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take to send the headers of an HTTP/1.1 request.
 const HEADERS: Duration = Duration::from_secs(30);
+/// How many requests of one HTTP/2 connection may run at once.
+const STREAMS: u32 = 200;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -110,7 +113,10 @@ async fn connection<I>(stream: I, stack: Stack, watcher: hyper_util::server::gra
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let heard = Arc::new(AtomicBool::new(false));
+    let hears = heard.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
+        hears.store(true, Ordering::Relaxed);
         let stack = stack.clone();
         async move {
             // HTTP/2 has a way to say that the rest is not wanted.
@@ -137,12 +143,24 @@ where
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
-        .max_concurrent_streams(1000);
+        .max_concurrent_streams(STREAMS);
     let connection = builder
         .serve_connection(TokioIo::new(stream), service)
         .into_owned();
-    // A client that goes away is no fault of ours.
-    let _ = watcher.watch(connection).await;
+    tokio::select! {
+        // A client that goes away is no fault of ours.
+        _ = watcher.watch(connection) => (),
+        () = silent(&heard) => (),
+    }
+}
+
+/// Done when a connection has brought no request in time: until its first
+/// bytes tell the version, nothing else bounds it.
+async fn silent(heard: &AtomicBool) {
+    tokio::time::sleep(HEADERS).await;
+    if heard.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
 }
 
 /// A request's body, the rest of which is read when nobody wants it: a client

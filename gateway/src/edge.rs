@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::token::Verifier;
 use chassis::{Clock, Error};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::Limited;
 use proto::access::{Requirement, requirement};
 use proto::muster::dialect::v1::CredentialSource;
 use tonic::Status;
@@ -24,6 +25,11 @@ use crate::exchange::Exchange;
 
 /// Names a request in logs and answers.
 const REQUEST_ID: &str = "x-request-id";
+
+/// Bytes that a request may have which anybody can make.
+const PUBLIC_BODY: usize = 64 << 10;
+/// How long a request over HTTP may take until its answer begins.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the client reached us, such as `https://muster.example.com`: for
 /// dialects whose answers hold links.
@@ -136,13 +142,15 @@ impl Edge {
             Err(status) => return (route, problem(errors, &Problem::new(status))),
         };
         let stack = self.0.stack(&method.path);
-        (
-            route,
-            self.0
-                .transcoder
-                .call(matched, request, stack, errors)
-                .await,
-        )
+        let answer = self.0.transcoder.call(matched, request, stack, errors);
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        let late = |_| {
+            problem(
+                errors,
+                &Problem::new(Status::deadline_exceeded("it took too long")),
+            )
+        };
+        (route, answer.unwrap_or_else(late))
     }
 
     /// A gRPC call goes on as it is, but for its credential.
@@ -182,7 +190,18 @@ impl Edge {
             (Some(Requirement::Service), _) => {
                 Err(Status::unimplemented("there is no such method"))
             }
-            (None | Some(Requirement::Public), _) => Ok(request),
+            // Anybody may send these, and none of them is large.
+            (Some(Requirement::Public), _) => {
+                Ok(request.map(|body| Body::new(Limited::new(body, PUBLIC_BODY))))
+            }
+            (None, _) => Ok(request),
+            (Some(_), Some(Presented::Session(_))) if from_another_site(&request) => {
+                Err(Error::denied(
+                    "CROSS_SITE",
+                    "a page of another site may not use the session",
+                )
+                .into())
+            }
             // Refused before anything of the request is read.
             (Some(_), None) => Err(Error::unauthenticated(credentials::wanted(sources)).into()),
             (Some(_), Some(presented)) => {
@@ -209,6 +228,14 @@ impl Edge {
             }
         }
     }
+}
+
+/// Whether a browser says that another site's page makes this change: a
+/// cookie comes along by itself, a header does not.
+fn from_another_site(request: &Request<Body>) -> bool {
+    let site = request.headers().get("sec-fetch-site");
+    let other = site.is_some_and(|site| site == "cross-site" || site == "same-site");
+    other && !matches!(*request.method(), http::Method::GET | http::Method::HEAD)
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

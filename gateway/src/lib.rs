@@ -20,12 +20,12 @@ use chassis::service_identity::ServiceIdentity;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
 use futures::future::Either;
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use transcoder::Transcoder;
 
 pub use edge::Readiness;
@@ -83,11 +83,18 @@ impl Gateway {
             true => Either::Left(web.clone().oneshot(request)),
             false => Either::Right(answer.clone().oneshot(request)),
         });
+        let pages = cors(self.cors_origins).layer(answer.clone());
+        let answer = service_fn(
+            move |request: Request<Body>| match is_plain_options(&request) {
+                true => Either::Left(answer.clone().oneshot(request)),
+                false => Either::Right(pages.clone().oneshot(request)),
+            },
+        );
         #[expect(
             clippy::disallowed_methods,
             reason = "the port itself; what is behind it is authorized"
         )]
-        Ok(erase(cors(self.cors_origins).layer(answer)))
+        Ok(erase(answer))
     }
 }
 
@@ -97,6 +104,14 @@ fn is_grpc_web(request: &Request<Body>) -> bool {
         .get(CONTENT_TYPE)
         .and_then(|v| v.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("application/grpc-web"))
+}
+
+/// OPTIONS that is no browser's question before a call: it asks for `Allow`.
+fn is_plain_options(request: &Request<Body>) -> bool {
+    let asks = request
+        .headers()
+        .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    request.method() == Method::OPTIONS && !asks
 }
 
 /// No origin may call from a browser unless the operator says so.
@@ -111,6 +126,7 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(Any)
-        .allow_headers(Any)
+        // Not `*`, which leaves `Authorization` out (Fetch standard).
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(exposed.map(HeaderName::from_static))
 }

@@ -94,12 +94,14 @@ impl WriteTx {
     }
 
     /// Changes a row of the tenant, found by its primary key.
-    pub async fn update<A>(&self, row: A) -> Result<<A::Entity as EntityTrait>::Model>
+    pub async fn update<A>(&self, mut row: A) -> Result<<A::Entity as EntityTrait>::Model>
     where
         A: ActiveModelTrait + ActiveModelBehavior + Send,
         A::Entity: TenantOwned,
         <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
     {
+        // A row stays with its tenant.
+        row.not_set(<A::Entity as TenantOwned>::TENANT);
         let query = <A::Entity as EntityTrait>::update(row).validate()?;
         Ok(self.confine::<A::Entity, _>(query).exec(&self.0.tx).await?)
     }

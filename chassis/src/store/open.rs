@@ -1,5 +1,7 @@
 //! Opening a database and bringing its schema up to date.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,27 +19,35 @@ const BUSY: Duration = Duration::from_secs(5);
 impl Store {
     /// Opens a SQLite file, makes it if need be, and migrates its schema.
     pub async fn sqlite<M: MigratorTrait>(file: &Path) -> Result<Self> {
-        let url = format!("sqlite://{}?mode=rwc", file.display());
-        let writer = connect(&url, 1).await?;
+        // For its owner only, whatever the folder allows; SQLite's other files follow.
+        let create = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(file);
+        create.map_err(|e| Error::internal(format!("can't open {}: {e}", file.display())))?;
+        let writer = connect(file, 1).await?;
         M::up(&writer, None).await.map_err(Error::internal)?;
         Ok(Self {
-            reader: connect(&url, SQLITE_READERS).await?,
+            reader: connect(file, SQLITE_READERS).await?,
             writer,
         })
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one pool")]
-async fn connect(url: &str, connections: u32) -> Result<DatabaseConnection> {
-    let mut options = ConnectOptions::new(url);
+async fn connect(file: &Path, connections: u32) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new("sqlite://");
+    let file = file.to_owned();
     options
         .max_connections(connections)
         .min_connections(1)
         .sqlx_logging(false)
         .test_before_acquire(false);
     // FULL: an acknowledged write survives a power cut too, not only a kill.
-    options.map_sqlx_sqlite_opts(|sqlite| {
+    options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
+            .filename(&file)
             .pragma("journal_mode", "WAL")
             .pragma("synchronous", "FULL")
             .pragma("foreign_keys", "ON")

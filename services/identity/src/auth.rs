@@ -5,9 +5,8 @@
 
 use aws_lc_rs::rand;
 use chassis::caller::TenantId;
-use chassis::peer::{Peers, ServiceName};
 use chassis::revocation::Revocable;
-use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
+use chassis::service_identity::OnBehalfOf;
 use chassis::store::Store;
 use chassis::time::timestamp;
 use chassis::{Clock, Error, open_public, open_subject};
@@ -18,15 +17,15 @@ use proto::identity::{
     LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse,
     SelectTenantRequest, SelectTenantResponse, VerifyUserRequest, VerifyUserResponse,
 };
-use proto::tenancy::member_service_client::MemberServiceClient;
-use proto::tenancy::{ResolveMemberRequest, ResolveMemberResponse};
+use proto::tenancy::ResolveMemberResponse;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::entity::{session, user};
+use crate::memberships::Memberships;
 use crate::passwords::{Password, Passwords};
 use crate::session_token::SessionToken;
 use crate::tokens::{BEARER, Tokens};
@@ -40,8 +39,7 @@ pub(crate) struct Auth {
     pub(crate) clock: Clock,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Tokens,
-    pub(crate) peers: Peers,
-    pub(crate) identity: ServiceIdentity,
+    pub(crate) memberships: Memberships,
 }
 
 #[tonic::async_trait]
@@ -117,7 +115,7 @@ impl AuthService for Auth {
         let permissions = member.permissions.clone();
         let token = self
             .tokens
-            .of_member(scope, permissions, user, subject.session())
+            .of_member(scope, permissions, user, &subject)
             .await?;
         self.is_live(user, subject.session()).await?;
         if self.member(tenant, user).await? != member {
@@ -254,21 +252,13 @@ impl Auth {
     /// What a user may do in a tenant. Whoever is no member does not learn
     /// whether there is such a tenant.
     async fn member(&self, tenant: TenantId, user: Uuid) -> Result<ResolveMemberResponse, Error> {
-        let request = ResolveMemberRequest {
-            user_id: user.to_string(),
-        };
-        let request = self.identity.request_for(tenant, &[], request)?;
-        let mut members = MemberServiceClient::new(self.peers.get(ServiceName::Tenancy));
-        match members.resolve_member(request).await {
-            Ok(member) => Ok(member.into_inner()),
-            Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition) => {
-                Err(Error::denied(
-                    "NOT_A_MEMBER",
-                    "the caller is not a member of this tenant, or it is not in use",
-                ))
-            }
-            Err(status) => Err(status.into()),
-        }
+        let member = self.memberships.of(tenant, user).await?;
+        member.ok_or_else(|| {
+            Error::denied(
+                "NOT_A_MEMBER",
+                "the caller is not a member of this tenant, or it is not in use",
+            )
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod auth;
 mod entity;
+mod memberships;
 mod passwords;
 mod session_token;
 mod tokens;
@@ -33,19 +34,20 @@ pub fn stack(
         peers: peers.clone(),
         identity: identity.clone(),
     };
+    let memberships = memberships::Memberships { peers, identity };
     let users = users::Users {
         store: store.clone(),
         clock: clock.clone(),
         passwords: passwords.clone(),
         tokens: tokens.clone(),
+        memberships: memberships.clone(),
     };
     let auth = auth::Auth {
         store,
         clock,
         passwords,
         tokens,
-        peers,
-        identity,
+        memberships,
     };
     ServiceStack::new(ServiceName::Identity, verifier)
         .with(AuthServiceServer::new(auth))

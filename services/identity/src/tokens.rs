@@ -4,7 +4,8 @@
 use chassis::peer::{Peer, Peers, ServiceName};
 use chassis::revocation::Revocable;
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
-use chassis::{Error, Result};
+use chassis::time::timestamp;
+use chassis::{Error, Result, Subject};
 use proto::keys::credential_service_client::CredentialServiceClient;
 use proto::keys::{MintUserTokenRequest, MintUserTokenResponse, RevokeRequest};
 use uuid::Uuid;
@@ -30,15 +31,20 @@ impl Tokens {
         self.mint(self.identity.request(request)?).await
     }
 
-    /// A token for what the user may do in a tenant.
+    /// A token for what the user may do in a tenant, in place of the one that
+    /// was presented.
     pub(crate) async fn of_member(
         &self,
         tenant: OnBehalfOf,
         permissions: Vec<String>,
         user: Uuid,
-        session: Option<Uuid>,
+        presented: &Subject,
     ) -> Result<MintUserTokenResponse> {
-        let request = wanted(user, session, permissions);
+        let mut request = wanted(user, presented.session(), permissions);
+        // Without a session, nothing else would end a chain of such tokens.
+        if presented.session().is_none() {
+            request.issue_time = Some(timestamp(presented.issue_time()));
+        }
         self.mint(self.identity.request_for(tenant, &[], request)?)
             .await
     }
@@ -72,5 +78,6 @@ fn wanted(user: Uuid, session: Option<Uuid>, permissions: Vec<String>) -> MintUs
         user_id: user.to_string(),
         session_id: session.map(|id| id.to_string()).unwrap_or_default(),
         permissions,
+        issue_time: None,
     }
 }

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::entity::{session, user};
 use crate::id;
+use crate::memberships::Memberships;
 use crate::passwords::Passwords;
 use crate::tokens::Tokens;
 
@@ -29,6 +30,7 @@ pub(crate) struct Users {
     pub(crate) clock: Clock,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Tokens,
+    pub(crate) memberships: Memberships,
 }
 
 #[tonic::async_trait]
@@ -125,6 +127,7 @@ impl UserService for Users {
             )
             .into());
         }
+        self.memberships.not_above(&caller, id).await?;
         let now = self.clock.now();
         let row = self
             .store
@@ -145,6 +148,7 @@ impl UserService for Users {
     ) -> Result<Response<User>, Status> {
         let (caller, request) = open(request)?;
         let id = id("id", &request.id)?;
+        self.memberships.not_above(&caller, id).await?;
         let now = self.clock.now();
         let row = self
             .store

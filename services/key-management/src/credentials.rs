@@ -7,7 +7,7 @@ use chassis::caller::Principal;
 use chassis::peer::{Peers, ServiceName};
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::store::Store;
-use chassis::time::timestamp;
+use chassis::time::{date_time, timestamp};
 use chassis::token::Claims;
 use chassis::{Clock, Error, Result, open_subject, revocation};
 use proto::identity::auth_service_client::AuthServiceClient;
@@ -92,16 +92,19 @@ impl CredentialService for Credentials {
         let (service, req) = open_subject(request)?;
         let user =
             chosen(&req.user_id).ok_or_else(|| Error::invalid("user_id", "must be a UUID"))?;
+        let session = chosen(&req.session_id);
+        let now = self.clock.now();
+        let issued = req.issue_time.as_ref().and_then(date_time).unwrap_or(now);
         let claims = Claims {
             sub: Principal::User(user).to_string(),
-            jti: self.clock.new_id().to_string(),
+            jti: self.jti(user, session),
             scope: req.permissions.join(" "),
             tid: service.tenant().map(|t| t.0),
             tno: service.tenant_number(),
-            sid: chosen(&req.session_id),
+            sid: session,
             ..Claims::default()
         };
-        let access_token = self.signer.sign(claims, self.clock.now(), USER_LIFE)?;
+        let access_token = self.signer.sign(claims, issued.min(now), USER_LIFE)?;
         Ok(Response::new(MintUserTokenResponse {
             access_token,
             expires_in: USER_LIFE,
@@ -202,11 +205,7 @@ impl Credentials {
         let user = client.verify_user(request).await?.into_inner();
         let id = chosen(&user.user_id).ok_or_else(|| Error::internal("a user without an id"))?;
         let session = chosen(&user.session_id);
-        let jti = if session.is_some() {
-            self.clock.new_id().to_string()
-        } else {
-            revocation::password_jti(id)
-        };
+        let jti = self.jti(id, session);
         let mut claims = Claims {
             sub: Principal::User(id).to_string(),
             jti,
@@ -219,6 +218,15 @@ impl Credentials {
             claims.scope = member.permissions.join(" ");
         }
         Ok((claims, TRADED_LIFE))
+    }
+
+    /// A user's token comes from a session, or from the password itself, whose
+    /// tokens end together.
+    fn jti(&self, user: Uuid, session: Option<Uuid>) -> String {
+        match session {
+            Some(_) => self.clock.new_id().to_string(),
+            None => revocation::password_jti(user),
+        }
     }
 
     async fn home(

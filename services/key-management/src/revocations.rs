@@ -45,9 +45,13 @@ impl Revoker {
     /// Revokes a subject in a transaction of its own, and tells.
     pub(crate) async fn revoke(&self, subject: String) -> Result<()> {
         let row = self.row(subject);
+        let now = self.clock.now();
         let written = self
             .store
             .change_global("revocations are told to every service", async |tx| {
+                // What no living token can need would pile up for ever.
+                let old = Entity::delete_many().filter(Column::ForgetTime.lt(now));
+                tx.delete(old).await?;
                 tx.insert(row).await
             })
             .await?;

@@ -76,6 +76,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<Token>, Status> {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
+        may_name(&caller, req.number)?;
         let now = self.clock.now();
         let row = self
             .store
@@ -100,6 +101,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<RevokeTokenResponse>, Status> {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
+        may_name(&caller, req.number)?;
         let now = self.clock.now();
         let written = self
             .store
@@ -163,6 +165,14 @@ fn calling_client(caller: &Caller) -> Result<Uuid> {
             "CLIENT_REQUIRED",
             "only an API client may do this: present its key and secret",
         )),
+    }
+}
+
+/// A token speaks for itself only; the client's secret speaks for them all.
+fn may_name(caller: &Caller, number: i64) -> Result<()> {
+    match caller.subject().token_number() {
+        Some(own) if own != number => Err(Error::not_found("token", number)),
+        _ => Ok(()),
     }
 }
 
