@@ -52,10 +52,10 @@ where
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|error| {
             let error: BoxError = error.into();
-            Fault::new(
-                Reason::UnreadableBody,
-                format!("the body cannot be read: {error}"),
-            )
+            match is_limit(&*error) {
+                true => Fault::new(Reason::BodyTooLarge, "the body is larger than allowed here"),
+                false => Fault::new(Reason::UnreadableBody, "the body cannot be read to its end"),
+            }
         })?;
         let Ok(data) = frame.into_data() else {
             continue;
@@ -332,4 +332,10 @@ fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<
         .to_str()
         .ok()
         .filter(|text| !text.is_empty())
+}
+
+/// Whether a body was cut by a layer in front that allows less.
+fn is_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<http_body_util::LengthLimitError>())
 }
