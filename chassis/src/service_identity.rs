@@ -160,3 +160,37 @@ pub fn bearer(token: &str) -> Result<MetadataValue<tonic::metadata::Ascii>> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn token(identity: &ServiceIdentity) -> String {
+        let request = identity.request(()).unwrap();
+        let value = request
+            .metadata()
+            .get("authorization")
+            .unwrap()
+            .to_str()
+            .unwrap();
+        value.strip_prefix("Bearer ").unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_service_is_known_by_its_own_key_and_for_one_call_only() {
+        let (ours, other) = (ServiceSecret::new(&[1; 32]), ServiceSecret::new(&[2; 32]));
+        let clock = Clock::system();
+        let token = token(&ours.identity("identity", clock.clone()));
+        let known = ours.verify("identity", &token, clock.now()).unwrap();
+        assert_eq!(
+            *known.principal(),
+            Principal::Service("identity".to_owned())
+        );
+        assert!(ours.verify("tenancy", &token, clock.now()).is_err());
+        assert!(other.verify("identity", &token, clock.now()).is_err());
+        clock.advance(TimeDelta::seconds(LIFE + 1));
+        assert!(ours.verify("identity", &token, clock.now()).is_err());
+    }
+}

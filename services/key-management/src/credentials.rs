@@ -75,13 +75,11 @@ impl CredentialService for Credentials {
             }
             None => return Err(Error::invalid("credential", "is required").into()),
         };
-        let credential_id = claims.sub.clone();
         let expire_time = Some(timestamp(now + chrono::TimeDelta::seconds(life)));
         let access_token = self.signer.sign(claims, now, life)?;
         Ok(Response::new(ExchangeResponse {
             access_token,
             expire_time,
-            credential_id,
         }))
     }
 
