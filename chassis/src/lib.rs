@@ -10,6 +10,7 @@
 pub mod authorize;
 pub mod caller;
 pub mod clock;
+pub mod context;
 pub mod error;
 pub mod hash;
 pub mod listen;
