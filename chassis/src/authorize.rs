@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::caller::{Principal, Subject};
-use crate::context::{self, Context, REQUEST_ID, SOURCE};
+use crate::context::{self, Call, REQUEST_ID, SOURCE};
 use crate::error::{Error, Result};
 use crate::token::Verifier;
 
@@ -70,7 +70,7 @@ where
         request.extensions_mut().remove::<Subject>();
         let required = requirement(request.uri().path());
         let token = token(request.headers()).map(str::to_owned);
-        let context = context(&request);
+        let this = call(&request);
         Box::pin(async move {
             let subject = match admit(&verifier, required, token).await {
                 Ok(subject) => subject,
@@ -82,7 +82,7 @@ where
             }
             // On a task of its own: a client that goes away must not leave a
             // change committed and what follows from it undone.
-            let answer = tokio::spawn(context::scope(context, inner.call(request)));
+            let answer = tokio::spawn(context::scope(this, inner.call(request)));
             let mut response = match answer.await {
                 Ok(answer) => answer?,
                 Err(panic) => tonic::Status::from(Error::internal(panic)).into_http(),
@@ -96,9 +96,9 @@ where
 }
 
 /// What the call's own headers say of it.
-fn context(request: &http::Request<Body>) -> Context {
+fn call(request: &http::Request<Body>) -> Call {
     let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    Context {
+    Call {
         method: request.uri().path().trim_start_matches('/').to_owned(),
         request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
         source: text(SOURCE).and_then(|source| source.parse().ok()),

@@ -13,7 +13,7 @@ pub const SOURCE: &str = "x-muster-source";
 
 /// A call that is being answered.
 #[derive(Clone, Debug, Default)]
-pub struct Context {
+pub struct Call {
     /// The method, such as `muster.registry.v1.DeviceService/CreateDevice`.
     pub method: String,
     /// The id of the client's request, which all calls made for it share.
@@ -25,15 +25,15 @@ pub struct Context {
 }
 
 tokio::task_local! {
-    static CURRENT: Context;
+    static CURRENT: Call;
 }
 
 /// The call that the present task answers, if any.
-pub fn current() -> Option<Context> {
-    CURRENT.try_with(Clone::clone).ok()
+pub fn current() -> Option<Call> {
+    CURRENT.try_with(Call::clone).ok()
 }
 
 /// Runs what answers a call. Tasks that it starts are not part of it.
-pub async fn scope<F: Future>(context: Context, work: F) -> F::Output {
-    CURRENT.scope(context, work).await
+pub async fn scope<F: Future>(call: Call, work: F) -> F::Output {
+    CURRENT.scope(call, work).await
 }
