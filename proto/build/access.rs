@@ -15,8 +15,23 @@ const TENANT_PACKAGES: [&str; 1] = ["muster.tenancy.v1"];
 /// Rust source of `requirement(path)`, and of the names of permissions.
 pub(crate) fn generate(pool: &DescriptorPool) -> String {
     let mut arms = String::new();
+    let (mut callers, mut repeatable, mut streams) = (String::new(), Vec::new(), Vec::new());
     for method in methods(pool) {
         refuse_tenant(&method);
+        assert!(
+            !method.is_client_streaming(),
+            "{}: requests are read whole, to be sent again where that is right",
+            method.full_name()
+        );
+        let named = callers_of(pool, &method);
+        if !named.is_empty() {
+            writeln!(callers, "        {:?} => &{named:?},", path(&method)).unwrap();
+        }
+        if method.is_server_streaming() {
+            streams.push(format!("{:?}", path(&method)));
+        } else if is_idempotent(pool, &method) {
+            repeatable.push(format!("{:?}", path(&method)));
+        }
         writeln!(
             arms,
             "        {:?} => {},",
@@ -27,9 +42,55 @@ pub(crate) fn generate(pool: &DescriptorPool) -> String {
     }
     format!(
         "/// What a method requires of its caller; `None` for a method that the contract does not have.\n\
-         pub fn requirement(path: &str) -> Option<Requirement> {{\n    Some(match path {{\n{arms}        _ => return None,\n    }})\n}}\n{}",
+         pub fn requirement(path: &str) -> Option<Requirement> {{\n    Some(match path {{\n{arms}        _ => return None,\n    }})\n}}\n\
+         /// Which services may call a method that only services may call.\n\
+         pub fn callers(path: &str) -> &'static [&'static str] {{\n    match path {{\n{callers}        _ => &[],\n    }}\n}}\n\
+         /// Whether a call may be made again when nobody knows what became of the first.\n\
+         pub fn idempotent(path: &str) -> bool {{\n    matches!(path, {})\n}}\n\
+         /// Whether a method answers with a stream.\n\
+         pub fn streams(path: &str) -> bool {{\n    matches!(path, {})\n}}\n\
+         /// Every service of the contract, by its full name.\n\
+         pub const SERVICES: &[&str] = &{:?};\n{}",
+        repeatable.join(" | "),
+        streams.join(" | "),
+        services(pool),
         scopes(pool)
     )
+}
+
+/// The full names of our own services.
+fn services(pool: &DescriptorPool) -> Vec<String> {
+    let ours = |name: &String| name.starts_with("muster.");
+    pool.services()
+        .map(|s| s.full_name().to_owned())
+        .filter(ours)
+        .collect()
+}
+
+/// Whoever is named may call a method that only services may call.
+fn callers_of(pool: &DescriptorPool, method: &MethodDescriptor) -> Vec<String> {
+    let option = pool
+        .get_extension_by_name("muster.access.v1.requires")
+        .unwrap();
+    let value = method.options().get_extension(&option).into_owned();
+    let callers = value.as_message().unwrap().get_field_by_name("callers");
+    let callers = callers.unwrap().into_owned();
+    let names = callers.as_list().unwrap().iter();
+    names.map(|n| n.as_str().unwrap().to_owned()).collect()
+}
+
+/// What says of itself that it has no side effects, and what HTTP's GET
+/// stands for. Creating and revoking are not, whatever their HTTP method.
+fn is_idempotent(pool: &DescriptorPool, method: &MethodDescriptor) -> bool {
+    let options = method.options();
+    let level = options.get_field_by_name("idempotency_level");
+    // google.protobuf.MethodOptions.IdempotencyLevel.NO_SIDE_EFFECTS
+    if level.and_then(|l| l.as_enum_number()) == Some(1) {
+        return true;
+    }
+    let http = pool.get_extension_by_name("google.api.http").unwrap();
+    let rule = options.get_extension(&http).into_owned();
+    rule.as_message().unwrap().has_field_by_name("get")
 }
 
 /// Every method of our own packages.
