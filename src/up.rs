@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::revocation::{self, Revocations};
-use chassis::service_identity::ServiceSecret;
+use chassis::service_identity::KeyRing;
 use chassis::store::Store;
 use chassis::telemetry::{self, LogFormat};
 use chassis::token::Verifier;
@@ -237,23 +237,23 @@ async fn assemble(
     clock: Clock,
 ) -> Result<Assembled> {
     let peers = Peers::default();
-    // The services are one process: their secret need not outlive it.
-    let secret = ServiceSecret::new(&data_dir::random().map_err(Error::internal)?);
+    // The services are one process: their keys need not outlive it.
+    let ring = KeyRing::generate()?;
     let revocations = Revocations::default();
     let verifier = Verifier::new(
         peers.clone(),
-        secret.clone(),
+        ring.public().clone(),
         revocations.clone(),
         clock.clone(),
     );
-    let identity_of = |name: ServiceName| secret.identity(name.as_str(), clock.clone());
+    let identity_of = |name: ServiceName| ring.identity(name.as_str(), clock.clone());
 
     let store = Store::sqlite::<key_management::Migrator>(&data.database("key-management")).await?;
     let keys = key_management::stack(
         store,
         clock.clone(),
         peers.clone(),
-        identity_of(ServiceName::KeyManagement),
+        identity_of(ServiceName::KeyManagement)?,
         verifier.clone(),
         MasterKey::new(master)?,
     );
@@ -264,7 +264,7 @@ async fn assemble(
         store,
         clock.clone(),
         peers.clone(),
-        identity_of(ServiceName::Tenancy),
+        identity_of(ServiceName::Tenancy)?,
         verifier.clone(),
     );
     peers.set(ServiceName::Tenancy, tenants);
@@ -274,7 +274,7 @@ async fn assemble(
         store,
         clock.clone(),
         peers.clone(),
-        identity_of(ServiceName::Identity),
+        identity_of(ServiceName::Identity)?,
         verifier.clone(),
     );
     peers.set(ServiceName::Identity, users);
@@ -286,7 +286,8 @@ async fn assemble(
         device_registry::stack(store, clock.clone(), verifier.clone()),
     );
 
-    let gateway_identity = secret.identity("gateway", clock.clone());
+    let gateway_identity = ring.identity("gateway", clock.clone())?;
+    let operator = ring.identity("operator", clock.clone())?;
     tokio::spawn(revocation::follow(
         peers.clone(),
         gateway_identity.clone(),
@@ -295,7 +296,7 @@ async fn assemble(
     ));
     wait_for(&revocations).await?;
     let first_start =
-        bootstrap::first_start(data, &peers, &gateway_identity, administrator).await?;
+        bootstrap::first_start(data, &peers, &operator, administrator).await?;
     let readiness = Readiness::default();
     let gateway = Gateway {
         peers,

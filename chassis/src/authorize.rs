@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use proto::access::{Requirement, requirement, scope};
+use proto::access::{Requirement, callers, requirement, scope};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::caller::{Principal, Subject};
 use crate::context::{self, Call, REQUEST_ID, SOURCE};
 use crate::error::{Error, Result};
+use crate::peer::ServiceName;
 use crate::token::Verifier;
 
 /// Puts [`Authorize`] in front of a service.
@@ -68,11 +69,11 @@ where
         let verifier = self.verifier.clone();
         // A caller is what this layer made of a token, never what came in.
         request.extensions_mut().remove::<Subject>();
-        let required = requirement(request.uri().path());
+        let path = request.uri().path().to_owned();
         let token = token(request.headers()).map(str::to_owned);
         let this = call(&request);
         Box::pin(async move {
-            let subject = match admit(&verifier, required, token).await {
+            let subject = match admit(&verifier, &path, token).await {
                 Ok(subject) => subject,
                 Err(refusal) => return Ok(tonic::Status::from(refusal).into_http()),
             };
@@ -129,12 +130,8 @@ impl Who {
 }
 
 /// The subject of a request that may be made; nobody for public methods.
-async fn admit(
-    verifier: &Verifier,
-    required: Option<Requirement>,
-    token: Result<String>,
-) -> Result<Option<Subject>> {
-    let Some(required) = required else {
+async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result<Option<Subject>> {
+    let Some(required) = requirement(path) else {
         return Err(Error::Peer(Box::new(tonic::Status::unimplemented(
             "there is no such method",
         ))));
@@ -142,8 +139,9 @@ async fn admit(
     if required == Requirement::Public {
         return Ok(None);
     }
-    let subject = verifier.verify(&token?).await?;
-    check(required, &subject)?;
+    let called = ServiceName::of_path(path);
+    let subject = verifier.verify_for(&token?, called).await?;
+    check(required, callers(path), &subject)?;
     Ok(Some(subject))
 }
 
@@ -164,14 +162,20 @@ fn token(headers: &http::HeaderMap) -> Result<&str> {
     }
 }
 
-fn check(required: Requirement, subject: &Subject) -> Result<()> {
+fn check(required: Requirement, callers: &[&str], subject: &Subject) -> Result<()> {
     match required {
         Requirement::Public | Requirement::Authenticated => Ok(()),
-        Requirement::Service if matches!(subject.principal(), Principal::Service(_)) => Ok(()),
-        Requirement::Service => Err(Error::denied(
-            "SERVICE_REQUIRED",
-            "only services of this installation may call this",
-        )),
+        Requirement::Service => match subject.principal() {
+            Principal::Service(name) if callers.contains(&name.as_str()) => Ok(()),
+            Principal::Service(name) => Err(Error::denied(
+                "OTHER_SERVICE_REQUIRED",
+                format!("the {name} service may not call this"),
+            )),
+            _ => Err(Error::denied(
+                "SERVICE_REQUIRED",
+                "only services of this installation may call this",
+            )),
+        },
         Requirement::Permission(_) if subject.tenant().is_none() => {
             subject.clone().scoped().map(drop)
         }
@@ -212,16 +216,18 @@ mod tests {
     #[test]
     fn what_services_may_call_is_refused_to_everybody_else() {
         let owner = user(Some(Uuid::nil()), "devices.read devices.write");
-        assert!(check(Requirement::Service, &owner).is_err());
-        assert!(check(Requirement::Service, &subject("service:identity", None, "")).is_ok());
+        let required = |who: &Subject| check(Requirement::Service, &["identity"], who);
+        assert!(required(&owner).is_err());
+        assert!(required(&subject("service:identity", None, "")).is_ok());
+        assert!(required(&subject("service:gateway", None, "")).is_err());
     }
 
     #[test]
     fn a_permission_counts_only_in_a_tenant() {
         let required = Requirement::Permission(Permission::DevicesRead);
-        assert!(check(required, &user(Some(Uuid::nil()), "devices.read")).is_ok());
-        assert!(check(required, &user(None, "devices.read")).is_err());
-        assert!(check(required, &user(Some(Uuid::nil()), "devices.write")).is_err());
+        assert!(check(required, &[], &user(Some(Uuid::nil()), "devices.read")).is_ok());
+        assert!(check(required, &[], &user(None, "devices.read")).is_err());
+        assert!(check(required, &[], &user(Some(Uuid::nil()), "devices.write")).is_err());
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll};
 
+use http::header::AUTHORIZATION;
 use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
 use crate::error::Error;
 use crate::server::erase;
+use crate::service_identity::Unsigned;
 
 /// The services of Muster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,10 +119,16 @@ impl Service<http::Request<Body>> for Peer {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let stack = self.peers.stack(self.name);
         let name = self.name;
         Box::pin(async move {
+            if let Some(unsigned) = request.extensions_mut().remove::<Unsigned>() {
+                match unsigned.sign(name.as_str()) {
+                    Ok(token) => request.headers_mut().insert(AUTHORIZATION, token),
+                    Err(error) => return Ok(tonic::Status::from(error).into_http()),
+                };
+            }
             let answer = match stack {
                 Some(stack) => stack.oneshot(request).await.ok(),
                 None => None,

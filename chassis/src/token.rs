@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::hash::sha256;
 use crate::peer::{Peers, ServiceName};
 use crate::revocation::Revocations;
-use crate::service_identity::ServiceSecret;
+use crate::service_identity::{self, ServiceKeys};
 
 /// `aud` of every token of an installation.
 pub const AUDIENCE: &str = "muster";
@@ -74,7 +74,7 @@ pub struct Verifier(Arc<Inner>);
 
 struct Inner {
     peers: Peers,
-    services: ServiceSecret,
+    services: ServiceKeys,
     revocations: Revocations,
     clock: Clock,
     keys: RwLock<HashMap<String, DecodingKey>>,
@@ -83,11 +83,11 @@ struct Inner {
 }
 
 impl Verifier {
-    /// A verifier that takes public keys from key management and refuses what
-    /// is revoked.
+    /// A verifier that knows the services by their keys, takes the public keys
+    /// of users' tokens from key management, and refuses what is revoked.
     pub fn new(
         peers: Peers,
-        services: ServiceSecret,
+        services: ServiceKeys,
         revocations: Revocations,
         clock: Clock,
     ) -> Self {
@@ -102,16 +102,26 @@ impl Verifier {
         }))
     }
 
-    /// The subject that a token was issued to.
+    /// The subject that a token was issued to; services are refused.
     pub async fn verify(&self, token: &str) -> Result<Subject> {
+        self.verify_for(token, None).await
+    }
+
+    /// The subject that a token was issued to. A service's own token is taken
+    /// if it was signed for the service that is called.
+    pub async fn verify_for(&self, token: &str, called: Option<ServiceName>) -> Result<Subject> {
         let inner = &*self.0;
-        let header = decode_header(token).map_err(|_| malformed())?;
-        let kid = header.kid.ok_or_else(malformed)?;
-        if let Some(service) = kid.strip_prefix("service:") {
-            return inner.services.verify(service, token, inner.clock.now());
-        }
-        let known = self.signed(token, &kid).await?;
+        let known = self.signed(token).await?;
         let (claims, principal) = &*known;
+        if let Principal::Service(_) = principal {
+            let now = inner.clock.now().timestamp();
+            let ours = called
+                .is_some_and(|called| service_identity::is_current(claims, called.as_str(), now));
+            return match ours {
+                true => Ok(Subject::verified(claims, principal.clone())),
+                false => Err(service_identity::refused()),
+            };
+        }
         if claims.exp <= inner.clock.now().timestamp() {
             return Err(Error::Unauthenticated {
                 reason: "TOKEN_EXPIRED",
@@ -133,11 +143,25 @@ impl Verifier {
     }
 
     /// A token's claims, once its signature was verified: now or before.
-    async fn signed(&self, token: &str, kid: &str) -> Result<Arc<(Claims, Principal)>> {
+    async fn signed(&self, token: &str) -> Result<Arc<(Claims, Principal)>> {
         let digest = sha256(token.as_bytes());
         if let Some(known) = self.0.verified.get(&digest) {
             return Ok(known);
         }
+        let kid = decode_header(token).map_err(|_| malformed())?.kid;
+        let kid = kid.ok_or_else(malformed)?;
+        let claims = match kid.strip_prefix("service:") {
+            Some(service) => self.0.services.verify(service, token)?,
+            None => self.of_key_management(token, &kid).await?,
+        };
+        let principal = Principal::parse(&claims.sub).ok_or_else(malformed)?;
+        let verified = Arc::new((claims, principal));
+        self.0.verified.insert(digest, verified.clone());
+        Ok(verified)
+    }
+
+    /// The claims of a token that key management signed.
+    async fn of_key_management(&self, token: &str, kid: &str) -> Result<Claims> {
         let key = self.key(kid).await?;
         // Expiry is checked against our own clock, for remembered tokens too.
         let mut validation = Validation::new(Algorithm::ES256);
@@ -147,10 +171,11 @@ impl Verifier {
         let claims = decode::<Claims>(token, &key, &validation)
             .map_err(|_| malformed())?
             .claims;
-        let principal = Principal::parse(&claims.sub).ok_or_else(malformed)?;
-        let verified = Arc::new((claims, principal));
-        self.0.verified.insert(digest, verified.clone());
-        Ok(verified)
+        // Only a service's own key makes it one.
+        match claims.sub.starts_with("service:") {
+            true => Err(malformed()),
+            false => Ok(claims),
+        }
     }
 
     async fn key(&self, kid: &str) -> Result<DecodingKey> {

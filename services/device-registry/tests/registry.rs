@@ -5,7 +5,7 @@ use chassis::Clock;
 use chassis::caller::TenantId;
 use chassis::peer::{Peer, Peers, ServiceName};
 use chassis::revocation::Revocations;
-use chassis::service_identity::{ServiceIdentity, ServiceSecret};
+use chassis::service_identity::{PrivateKey, Privileges, ServiceIdentity, ServiceKeys};
 use chassis::store::Store;
 use chassis::token::Verifier;
 use prost_types::{FieldMask, Struct, Value, value::Kind};
@@ -32,22 +32,27 @@ impl Registry {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::system();
-        let secret = ServiceSecret::new(&[7; 32]);
+        let key = PrivateKey::generate().unwrap();
+        let everything = Privileges {
+            tenants: true,
+            permissions: ALL_PERMISSIONS,
+        };
+        let keys = ServiceKeys::default().with("tester", &key, everything);
         let peers = Peers::default();
         let verifier = Verifier::new(
             peers.clone(),
-            secret.clone(),
+            keys.unwrap(),
             Revocations::default(),
             clock.clone(),
         );
-        let store = Store::sqlite::<muster_device_registry::Migrator>(&folder.path().join("r.db"))
+        let store = Store::sqlite::<muster_device_registry::Migrator>(&folder.path().join("r.db"), &clock)
             .await
             .unwrap();
         let stack = muster_device_registry::stack(store, clock.clone(), verifier);
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {
             peers,
-            identity: secret.identity("gateway", clock),
+            identity: ServiceIdentity::new("tester", &key, clock),
             tenant: Uuid::from_u128(1),
             _folder: folder,
         }
