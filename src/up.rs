@@ -248,7 +248,8 @@ async fn assemble(
     );
     let identity_of = |name: ServiceName| ring.identity(name.as_str(), clock.clone());
 
-    let store = Store::sqlite::<key_management::Migrator>(&data.database("key-management")).await?;
+    let store =
+        Store::sqlite::<key_management::Migrator>(&data.database("key-management"), &clock).await?;
     let keys = key_management::stack(
         store,
         clock.clone(),
@@ -257,9 +258,9 @@ async fn assemble(
         verifier.clone(),
         MasterKey::new(master)?,
     );
-    peers.set(ServiceName::KeyManagement, keys.await?);
+    peers.set(ServiceName::KeyManagement, keys);
 
-    let store = Store::sqlite::<tenancy::Migrator>(&data.database("tenancy")).await?;
+    let store = Store::sqlite::<tenancy::Migrator>(&data.database("tenancy"), &clock).await?;
     let tenants = tenancy::stack(
         store,
         clock.clone(),
@@ -269,7 +270,7 @@ async fn assemble(
     );
     peers.set(ServiceName::Tenancy, tenants);
 
-    let store = Store::sqlite::<identity::Migrator>(&data.database("identity")).await?;
+    let store = Store::sqlite::<identity::Migrator>(&data.database("identity"), &clock).await?;
     let users = identity::stack(
         store,
         clock.clone(),
@@ -280,7 +281,8 @@ async fn assemble(
     peers.set(ServiceName::Identity, users);
 
     let store =
-        Store::sqlite::<device_registry::Migrator>(&data.database("device-registry")).await?;
+        Store::sqlite::<device_registry::Migrator>(&data.database("device-registry"), &clock)
+            .await?;
     peers.set(
         ServiceName::DeviceRegistry,
         device_registry::stack(store, clock.clone(), verifier.clone()),
@@ -295,8 +297,7 @@ async fn assemble(
         clock.clone(),
     ));
     wait_for(&revocations).await?;
-    let first_start =
-        bootstrap::first_start(data, &peers, &operator, administrator).await?;
+    let first_start = bootstrap::first_start(data, &peers, &operator, administrator).await?;
     let readiness = Readiness::default();
     let gateway = Gateway {
         peers,

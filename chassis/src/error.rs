@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use proto::Violation;
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -73,6 +73,8 @@ pub enum Error {
         /// Which one.
         what: Cow<'static, str>,
     },
+    /// Other changes got in the way each time that this one was tried.
+    Contention,
     /// Another service refused; its answer is passed on.
     Peer(Box<Status>),
     /// The database refused a row because of a constraint.
@@ -163,8 +165,63 @@ impl From<DbErr> for Error {
             Some(SqlErr::ForeignKeyConstraintViolation(text)) => {
                 Self::Constraint(Constraint::Reference(text))
             }
-            _ => Self::internal(error),
+            _ => match (sql_state(&error).as_deref(), &error) {
+                // serialization_failure, deadlock_detected
+                (Some("40001" | "40P01"), _) => Self::Contention,
+                (Some(state), _) if is_outage(state) => database_is_away(&error),
+                (None, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => database_is_away(&error),
+                (None, DbErr::Exec(cause) | DbErr::Query(cause)) if is_lost(cause) => {
+                    database_is_away(&error)
+                }
+                _ => Self::internal(error),
+            },
         }
+    }
+}
+
+/// The SQLSTATE of an error that the database itself reported.
+pub(crate) fn sql_state(error: &DbErr) -> Option<String> {
+    let (DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause)) = error else {
+        return None;
+    };
+    let RuntimeErr::SqlxError(cause) = cause else {
+        return None;
+    };
+    Some(cause.as_database_error()?.code()?.into_owned())
+}
+
+/// States of PostgreSQL that pass without our doing: connection trouble (08),
+/// no resources (53), a shutdown or a cancelled statement (57), a lock that
+/// was not to be had (55P03), an idle transaction that was ended (25P03), a
+/// server that may not write because another one does (25006).
+fn is_outage(state: &str) -> bool {
+    ["08", "53", "57"]
+        .iter()
+        .any(|class| state.starts_with(class))
+        || ["55P03", "25P03", "25006"].contains(&state)
+}
+
+/// Whether the connection was lost rather than the statement refused.
+fn is_lost(cause: &RuntimeErr) -> bool {
+    use sea_orm::sqlx::Error as Sqlx;
+    let RuntimeErr::SqlxError(cause) = cause else {
+        return false;
+    };
+    matches!(
+        **cause,
+        Sqlx::Io(_)
+            | Sqlx::Tls(_)
+            | Sqlx::Protocol(_)
+            | Sqlx::PoolTimedOut
+            | Sqlx::PoolClosed
+            | Sqlx::WorkerCrashed
+    )
+}
+
+fn database_is_away(error: &DbErr) -> Error {
+    tracing::warn!(%error, "the database can't be used");
+    Error::Unavailable {
+        what: "the database".into(),
     }
 }
 
@@ -188,6 +245,7 @@ impl fmt::Display for Error {
             | Self::Exhausted { message, .. }
             | Self::AlreadyExists { message, .. }
             | Self::Aborted { message } => f.write_str(message),
+            Self::Contention => f.write_str("other changes got in the way"),
             other => write!(f, "{other:?}"),
         }
     }
@@ -231,6 +289,12 @@ impl From<Error> for Status {
                 Code::Unavailable,
                 "UNAVAILABLE",
                 format!("{what} can't be reached; try again later"),
+                &[],
+            ),
+            Error::Contention => status(
+                Code::Aborted,
+                "CONFLICT",
+                "other changes got in the way; try again",
                 &[],
             ),
             Error::Peer(status) => *status,

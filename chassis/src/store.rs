@@ -1,24 +1,48 @@
 //! The only way to run SQL. Every statement is confined to the caller's
-//! tenant.
+//! tenant, and every change is recorded.
 //!
 //! A service can build any query, but it holds nothing that runs one, except
 //! a transaction that [`Store`] opened for a verified [`Caller`]; and that
 //! adds the tenant to every statement. What must cross tenants goes through
 //! [`Store::global`], whose uses are listed and may only shrink.
+//!
+//! The same code runs on SQLite and PostgreSQL, and means the same there:
+//! a reader sees one snapshot, and changes take effect as if one after the
+//! other. SQLite has one writer; PostgreSQL runs them as SERIALIZABLE, and a
+//! change that it can't fit into an order is tried again.
 
+mod bell;
 mod confined;
 mod global;
-mod open;
+mod postgres;
+mod record;
+pub mod schema;
+mod sqlite;
+mod tail;
 
 pub use confined::{ReadTx, WriteTx};
 pub use global::GlobalTx;
+pub use postgres::Postgres;
+pub use record::{Record, Resource, event};
+pub use tail::Tail;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sea_orm::{
-    DatabaseConnection, EntityTrait, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
-use crate::caller::Caller;
-use crate::error::Result;
+use crate::caller::{Caller, TenantId};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use bell::Bell;
+
+/// How often a change is tried when others get in its way.
+const ATTEMPTS: u32 = 8;
+/// How long a connection that turns out to be dead is replaced by another one.
+const REPLACE: Duration = Duration::from_secs(2);
 
 /// A table whose rows belong to exactly one tenant each. Declared by
 /// [`tenant_owned!`](crate::tenant_owned), never by hand.
@@ -26,10 +50,6 @@ pub trait TenantOwned: EntityTrait {
     /// The column that holds the tenant.
     const TENANT: Self::Column;
 }
-
-/// A table of the whole service that any transaction may append to, and none
-/// may read but a global one: such as the log of revocations.
-pub trait Log: EntityTrait {}
 
 /// Declares that a table's rows belong to one tenant, by its column
 /// `tenant_id`: no table can name another one.
@@ -42,60 +62,192 @@ macro_rules! tenant_owned {
     };
 }
 
+/// A table of the whole service that any transaction may append to, and none
+/// may read but a global one: such as the log of revocations. Declared by
+/// [`log!`](crate::log).
+pub trait Log: EntityTrait {
+    /// Counts the rows, in the order in which they were written.
+    const NUMBER: Self::Column;
+    /// The transaction that wrote the row; 0 on SQLite.
+    const TRANSACTION: Self::Column;
+    /// The number and the transaction of a row.
+    fn position(row: &Self::Model) -> (i64, i64);
+}
+
+/// Declares that a table is a [`Log`](crate::store::Log), by its columns
+/// `number` and `transaction`.
+#[macro_export]
+macro_rules! log {
+    ($module:ident) => {
+        impl $crate::store::Log for $module::Entity {
+            const NUMBER: $module::Column = $module::Column::Number;
+            const TRANSACTION: $module::Column = $module::Column::Transaction;
+            fn position(row: &$module::Model) -> (i64, i64) {
+                (row.number, row.transaction)
+            }
+        }
+    };
+}
+
 /// A service's database. Holds no method that runs SQL. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     /// Many connections: readers don't wait for each other.
     reader: DatabaseConnection,
-    /// One connection on SQLite, which has one writer; the same pool as
-    /// `reader` on PostgreSQL.
+    /// One connection on SQLite, which has one writer; many on PostgreSQL.
     writer: DatabaseConnection,
+    clock: Clock,
+    /// Rings after each commit.
+    bell: Bell,
+    /// Tables that the program needs, by the migrations that make them.
+    migrations: Arc<[String]>,
+}
+
+/// Which rows a transaction may see, where the database enforces it too.
+#[derive(Clone, Copy)]
+enum Scope {
+    Tenant(TenantId),
+    AllTenants,
 }
 
 impl Store {
     /// A snapshot of the caller's tenant, to read from.
     pub async fn read(&self, caller: &Caller) -> Result<ReadTx> {
-        Ok(ReadTx::new(self.reader.begin().await?, caller.tenant()))
+        let tx = begin(&self.reader, READS, Scope::Tenant(caller.tenant())).await?;
+        Ok(ReadTx::new(tx, caller.tenant()))
     }
 
     /// Runs `work` in one transaction: commits when it answers `Ok`, rolls
-    /// back otherwise.
+    /// back otherwise. It is recorded that the caller changed `what`. `work`
+    /// runs again if somebody else's change got in its way.
     pub async fn change<T>(
         &self,
         caller: &Caller,
-        work: impl AsyncFnOnce(&WriteTx) -> Result<T>,
+        what: impl Into<Resource>,
+        work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
     ) -> Result<T> {
-        let tx = WriteTx::new(self.begin_write().await?, caller.tenant());
-        let done = work(&tx).await?;
-        tx.commit().await?;
-        Ok(done)
+        let scope = Scope::Tenant(caller.tenant());
+        let record = Record::new(caller.tenant().0, caller.principal(), what);
+        let mut attempt = 1;
+        loop {
+            let tx = begin(&self.writer, WRITES, scope).await?;
+            let tx = WriteTx::new(tx, caller.tenant());
+            let done = match work.clone()(&tx).await {
+                Ok(done) => self.finish(tx.finish(), Some(&record)).await.map(|()| done),
+                Err(error) => Err(error),
+            };
+            match done {
+                Err(Error::Contention) if attempt < ATTEMPTS => self.pause(&mut attempt).await,
+                done => return done,
+            }
+        }
     }
 
     /// A snapshot of all tenants. `_why` names the use; the list of uses is a
     /// file that a test compares, and may only shrink.
     pub async fn global(&self, _why: &'static str) -> Result<GlobalTx> {
-        Ok(GlobalTx::new(self.reader.begin().await?))
+        let tx = begin(&self.reader, READS, Scope::AllTenants).await?;
+        Ok(GlobalTx::new(tx))
     }
 
     /// Like [`Store::change`], across tenants. `_why` is as in [`Store::global`].
+    /// There is no record only of what is itself a record.
     pub async fn change_global<T>(
         &self,
         _why: &'static str,
-        work: impl AsyncFnOnce(&GlobalTx) -> Result<T>,
+        record: impl Into<Option<Record>>,
+        work: impl AsyncFnOnce(&GlobalTx) -> Result<T> + Clone,
     ) -> Result<T> {
-        let tx = GlobalTx::new(self.begin_write().await?);
-        let done = work(&tx).await?;
-        tx.commit().await?;
-        Ok(done)
+        let record = record.into();
+        let mut attempt = 1;
+        loop {
+            let tx = GlobalTx::new(begin(&self.writer, WRITES, Scope::AllTenants).await?);
+            let done = match work.clone()(&tx).await {
+                Ok(done) => self
+                    .finish(tx.finish(), record.as_ref())
+                    .await
+                    .map(|()| done),
+                Err(error) => Err(error),
+            };
+            match done {
+                Err(Error::Contention) if attempt < ATTEMPTS => self.pause(&mut attempt).await,
+                done => return done,
+            }
+        }
     }
 
-    /// On SQLite, takes the write lock at once: a transaction that reads
-    /// first and writes later would fail when another one writes in between.
-    async fn begin_write(&self) -> Result<sea_orm::DatabaseTransaction> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..Default::default()
+    /// What is appended to a log from its first row on, by whichever process.
+    pub fn tail<E: Log>(&self) -> Tail<E> {
+        Tail::new(self.reader.clone(), self.bell.listen())
+    }
+
+    /// Whether the database answers and has the tables that the program needs.
+    pub async fn ready(&self) -> Result<()> {
+        schema::is_complete(&self.reader, &self.migrations).await
+    }
+
+    /// Records, commits and rings the bell.
+    async fn finish(&self, tx: DatabaseTransaction, record: Option<&Record>) -> Result<()> {
+        if let Some(record) = record {
+            record.write(&tx, &self.clock).await?;
+        }
+        tx.commit().await?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Waits a little: whoever collided must not collide again in step.
+    async fn pause(&self, attempt: &mut u32) {
+        let jitter = u64::from(self.clock.now().timestamp_subsec_micros() % 8);
+        tokio::time::sleep(Duration::from_millis((1 << *attempt) + jitter)).await;
+        *attempt += 1;
+    }
+}
+
+/// How SQLite begins a transaction. A writer takes the lock at once: one that
+/// reads first and writes later would fail when another one writes in between.
+type Mode = Option<SqliteTransactionMode>;
+const READS: Mode = None;
+const WRITES: Mode = Some(SqliteTransactionMode::Immediate);
+
+/// Begins a transaction. A connection that died while nobody used it is
+/// replaced by another one: nothing was asked of it yet.
+async fn begin(pool: &DatabaseConnection, mode: Mode, scope: Scope) -> Result<DatabaseTransaction> {
+    let begun = Instant::now();
+    loop {
+        match begin_once(pool, mode, scope).await {
+            Err(Error::Unavailable { .. }) if begun.elapsed() < REPLACE => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn begin_once(
+    pool: &DatabaseConnection,
+    mode: Mode,
+    scope: Scope,
+) -> Result<DatabaseTransaction> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: mode,
+        ..Default::default()
+    };
+    let tx = pool.begin_with_options(options).await?;
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_raw(scope.statement()).await?;
+    }
+    Ok(tx)
+}
+
+impl Scope {
+    /// Tells PostgreSQL, until the transaction ends; its policies read it.
+    fn statement(self) -> Statement {
+        let sql = "SELECT set_config($1, $2, true)";
+        let (name, value) = match self {
+            Self::Tenant(tenant) => (schema::TENANT, tenant.0.to_string()),
+            Self::AllTenants => (schema::ALL_TENANTS, "on".to_owned()),
         };
-        Ok(self.writer.begin_with_options(options).await?)
+        Statement::from_sql_and_values(DbBackend::Postgres, sql, [name.into(), value.into()])
     }
 }

@@ -1,6 +1,7 @@
 //! Tables of the key-management service.
 
 mod m0001_keys;
+mod m0003_revocations;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,6 +11,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_keys::Migration)]
+        vec![
+            Box::new(m0001_keys::Migration),
+            Box::new(crate::events::Migration),
+            Box::new(m0003_revocations::Migration),
+        ]
     }
 }

@@ -3,6 +3,7 @@
 //! Each service migrates its own database and reads no other's. A migration
 //! that has been released is never edited: add one that goes on from it.
 
+mod events;
 pub mod identity;
 pub mod keys;
 pub mod registry;

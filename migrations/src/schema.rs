@@ -2,6 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, timestamp_with_time_zone, uuid};
+use sea_orm_migration::sea_orm::DbBackend;
 
 /// Primary key: a short id that the database counts up and never gives twice.
 pub(crate) fn number() -> ColumnDef {
@@ -46,4 +47,15 @@ pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> IndexCrea
         index.col(*column);
     }
     index
+}
+
+/// The transaction that wrote a row of a log, by which a reader on PostgreSQL
+/// knows what may still appear below it. SQLite has one writer: 0.
+pub(crate) fn transaction(manager: &SchemaManager) -> ColumnDef {
+    let mut column = big_integer("transaction");
+    match manager.get_database_backend() {
+        DbBackend::Postgres => column.default(Expr::cust("pg_current_xact_id()::text::bigint")),
+        _ => column.default(0),
+    };
+    column
 }

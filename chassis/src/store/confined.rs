@@ -134,7 +134,7 @@ impl WriteTx {
         Ok(row.insert(&self.0.tx).await?)
     }
 
-    pub(super) async fn commit(self) -> Result<()> {
-        Ok(self.0.tx.commit().await?)
+    pub(super) fn finish(self) -> DatabaseTransaction {
+        self.0.tx
     }
 }

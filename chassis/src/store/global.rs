@@ -45,7 +45,7 @@ impl GlobalTx {
         Ok(query.exec(&self.0).await?.rows_affected)
     }
 
-    pub(super) async fn commit(self) -> Result<()> {
-        Ok(self.0.commit().await?)
+    pub(super) fn finish(self) -> DatabaseTransaction {
+        self.0
     }
 }

@@ -40,19 +40,20 @@ impl CommandService for Commands {
     ) -> Result<Response<Command>, Status> {
         let (caller, req) = open(request)?;
         let now = self.clock.now();
+        let id = ids::chosen_or_new("command_id", &req.command_id, &self.clock)?;
         let row = command::ActiveModel {
-            id: Set(ids::chosen_or_new(
-                "command_id",
-                &req.command_id,
-                &self.clock,
-            )?),
+            id: Set(id),
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
             ..columns(req.command.unwrap_or_default())
         };
-        let created = self.store.change(&caller, async |tx| tx.insert(row).await);
-        let row = created.await.map_err(taken)?;
+        let row = self
+            .store
+            .change(&caller, ("commands", id), async |tx| {
+                tx.insert(row).await.map_err(taken)
+            })
+            .await?;
         Ok(Response::new(message(row)))
     }
 
@@ -92,7 +93,7 @@ impl CommandService for Commands {
             .ok_or_else(|| Error::invalid("command", "must be set"))?;
         let id = ids::parse("command.id", &wanted.id)?;
         let now = self.clock.now();
-        let updated = self.store.change(&caller, async |tx| {
+        let updated = self.store.change(&caller, ("commands", id), async |tx| {
             let row = tx.one(by_id(id).lock_exclusive()).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
@@ -117,13 +118,15 @@ impl CommandService for Commands {
         let (caller, req) = open(request)?;
         let id = ids::parse("id", &req.id)?;
         let query = command::Entity::delete_many().filter(command::Column::Id.eq(id));
-        let deleted = self
-            .store
-            .change(&caller, async |tx| tx.delete(query).await);
-        match deleted.await? {
-            0 => Err(missing(id).into()),
-            _ => Ok(Response::new(DeleteCommandResponse {})),
-        }
+        self.store
+            .change(&caller, ("commands", id), async |tx| {
+                match tx.delete(query).await? {
+                    0 => Err(missing(id)),
+                    _ => Ok(()),
+                }
+            })
+            .await?;
+        Ok(Response::new(DeleteCommandResponse {}))
     }
 }
 

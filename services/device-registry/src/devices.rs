@@ -34,18 +34,15 @@ impl DeviceService for Devices {
         let (caller, req) = open(request)?;
         let wanted = req.device.unwrap_or_default();
         let now = self.clock.now();
+        let id = ids::chosen_or_new("device_id", &req.device_id, &self.clock)?;
         let row = device::ActiveModel {
-            id: Set(ids::chosen_or_new(
-                "device_id",
-                &req.device_id,
-                &self.clock,
-            )?),
+            id: Set(id),
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
             ..columns(&wanted)?
         };
-        let created = self.store.change(&caller, async |tx| {
+        let created = self.store.change(&caller, ("devices", id), async |tx| {
             let tags = references::existing(tx, &wanted).await?;
             let row = tx.insert(row).await.map_err(taken)?;
             references::put_tags(tx, row.id, &tags).await?;
@@ -103,7 +100,7 @@ impl DeviceService for Devices {
             .ok_or_else(|| Error::invalid("device", "must be set"))?;
         let id = ids::parse("device.id", &wanted.id)?;
         let now = self.clock.now();
-        let updated = self.store.change(&caller, async |tx| {
+        let updated = self.store.change(&caller, ("devices", id), async |tx| {
             let row = tx.one(by_id(id).lock_exclusive()).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
@@ -136,13 +133,15 @@ impl DeviceService for Devices {
         let id = ids::parse("id", &req.id)?;
         // Its tags and secrets go with it: the schema says so.
         let query = device::Entity::delete_many().filter(device::Column::Id.eq(id));
-        let deleted = self
-            .store
-            .change(&caller, async |tx| tx.delete(query).await);
-        match deleted.await? {
-            0 => Err(missing(id).into()),
-            _ => Ok(Response::new(DeleteDeviceResponse {})),
-        }
+        self.store
+            .change(&caller, ("devices", id), async |tx| {
+                match tx.delete(query).await? {
+                    0 => Err(missing(id)),
+                    _ => Ok(()),
+                }
+            })
+            .await?;
+        Ok(Response::new(DeleteDeviceResponse {}))
     }
 }
 

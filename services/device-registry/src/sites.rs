@@ -47,15 +47,20 @@ impl SiteService for Sites {
     ) -> Result<Response<Site>, Status> {
         let (caller, req) = open(request)?;
         let now = self.clock.now();
+        let id = ids::chosen_or_new("site_id", &req.site_id, &self.clock)?;
         let row = site::ActiveModel {
-            id: Set(ids::chosen_or_new("site_id", &req.site_id, &self.clock)?),
+            id: Set(id),
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
             ..columns(req.site.unwrap_or_default())
         };
-        let created = self.store.change(&caller, async |tx| tx.insert(row).await);
-        let row = created.await.map_err(taken)?;
+        let row = self
+            .store
+            .change(&caller, ("sites", id), async |tx| {
+                tx.insert(row).await.map_err(taken)
+            })
+            .await?;
         Ok(Response::new(message(row)))
     }
 
@@ -98,7 +103,7 @@ impl SiteService for Sites {
             .ok_or_else(|| Error::invalid("site", "must be set"))?;
         let id = ids::parse("site.id", &wanted.id)?;
         let now = self.clock.now();
-        let updated = self.store.change(&caller, async |tx| {
+        let updated = self.store.change(&caller, ("sites", id), async |tx| {
             let row = tx.one(by_id(id).lock_exclusive()).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
@@ -123,13 +128,15 @@ impl SiteService for Sites {
         let (caller, req) = open(request)?;
         let id = ids::parse("id", &req.id)?;
         let query = site::Entity::delete_many().filter(site::Column::Id.eq(id));
-        let deleted = self
-            .store
-            .change(&caller, async |tx| tx.delete(query).await);
-        match deleted.await.map_err(in_use)? {
-            0 => Err(missing(id).into()),
-            _ => Ok(Response::new(DeleteSiteResponse {})),
-        }
+        self.store
+            .change(&caller, ("sites", id), async |tx| {
+                match tx.delete(query).await.map_err(in_use)? {
+                    0 => Err(missing(id)),
+                    _ => Ok(()),
+                }
+            })
+            .await?;
+        Ok(Response::new(DeleteSiteResponse {}))
     }
 }
 

@@ -40,15 +40,20 @@ impl TagService for Tags {
     ) -> Result<Response<Tag>, Status> {
         let (caller, req) = open(request)?;
         let now = self.clock.now();
+        let id = ids::chosen_or_new("tag_id", &req.tag_id, &self.clock)?;
         let row = tag::ActiveModel {
-            id: Set(ids::chosen_or_new("tag_id", &req.tag_id, &self.clock)?),
+            id: Set(id),
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
             ..columns(req.tag.unwrap_or_default())
         };
-        let created = self.store.change(&caller, async |tx| tx.insert(row).await);
-        let row = created.await.map_err(taken)?;
+        let row = self
+            .store
+            .change(&caller, ("tags", id), async |tx| {
+                tx.insert(row).await.map_err(taken)
+            })
+            .await?;
         Ok(Response::new(message(row)))
     }
 
@@ -91,7 +96,7 @@ impl TagService for Tags {
             .ok_or_else(|| Error::invalid("tag", "must be set"))?;
         let id = ids::parse("tag.id", &wanted.id)?;
         let now = self.clock.now();
-        let updated = self.store.change(&caller, async |tx| {
+        let updated = self.store.change(&caller, ("tags", id), async |tx| {
             let row = tx.one(by_id(id).lock_exclusive()).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
@@ -117,13 +122,15 @@ impl TagService for Tags {
         let id = ids::parse("id", &req.id)?;
         // It comes off every device: the schema says so.
         let query = tag::Entity::delete_many().filter(tag::Column::Id.eq(id));
-        let deleted = self
-            .store
-            .change(&caller, async |tx| tx.delete(query).await);
-        match deleted.await? {
-            0 => Err(missing(id).into()),
-            _ => Ok(Response::new(DeleteTagResponse {})),
-        }
+        self.store
+            .change(&caller, ("tags", id), async |tx| {
+                match tx.delete(query).await? {
+                    0 => Err(missing(id)),
+                    _ => Ok(()),
+                }
+            })
+            .await?;
+        Ok(Response::new(DeleteTagResponse {}))
     }
 }
 

@@ -45,9 +45,10 @@ impl Registry {
             Revocations::default(),
             clock.clone(),
         );
-        let store = Store::sqlite::<muster_device_registry::Migrator>(&folder.path().join("r.db"), &clock)
-            .await
-            .unwrap();
+        let store =
+            Store::sqlite::<muster_device_registry::Migrator>(&folder.path().join("r.db"), &clock)
+                .await
+                .unwrap();
         let stack = muster_device_registry::stack(store, clock.clone(), verifier);
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {

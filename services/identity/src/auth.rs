@@ -4,10 +4,10 @@
 //! have it: what ended in between is seen, and what ends later revokes it.
 
 use aws_lc_rs::rand;
-use chassis::caller::TenantId;
+use chassis::caller::{Principal, TenantId};
 use chassis::revocation::Revocable;
 use chassis::service_identity::OnBehalfOf;
-use chassis::store::Store;
+use chassis::store::{Record, Store};
 use chassis::time::timestamp;
 use chassis::{Clock, Error, open_public, open_subject};
 use chrono::TimeDelta;
@@ -33,6 +33,9 @@ use crate::{id, users};
 
 /// How long a user stays logged in.
 const SESSION_LIFE: TimeDelta = TimeDelta::days(14);
+
+/// The collection, as in the resource names of records.
+const SESSIONS: &str = "sessions";
 
 pub(crate) struct Auth {
     pub(crate) store: Store,
@@ -91,11 +94,15 @@ impl AuthService for Auth {
             .col_expr(session::Column::EndTime, Expr::value(self.clock.now()))
             .filter(session::Column::Id.eq(session))
             .filter(session::Column::EndTime.is_null());
-        self.store
-            .change_global("end the caller's own session", async |tx| {
-                tx.update_many(query).await
-            })
-            .await?;
+        // A session that has ended already is to be forgotten by everybody all the same.
+        if let Ok((row, _)) = self.live_session(session).await {
+            let record = Record::new(row.tenant_id, subject.principal(), (SESSIONS, session));
+            self.store
+                .change_global("end the caller's own session", record, async |tx| {
+                    tx.update_many(query).await
+                })
+                .await?;
+        }
         self.tokens.revoke(&Revocable::Session(session)).await?;
         Ok(Response::new(LogoutResponse {}))
     }
@@ -203,10 +210,13 @@ impl Auth {
         let expired = session::Entity::delete_many()
             .filter(session::Column::UserId.eq(user.id))
             .filter(session::Column::ExpireTime.lt(now));
+        let actor = Principal::User(user.id);
+        let record = Record::new(user.tenant_id, &actor, (SESSIONS, token.id));
         let row = self
             .store
-            .change_global("begin a session", async |tx| {
-                tx.one(unchanged).await?.ok_or_else(bad_credentials)?;
+            .change_global("begin a session", record, async |tx| {
+                let found = tx.one(unchanged).await?;
+                found.ok_or_else(bad_credentials)?;
                 tx.delete(expired).await?;
                 tx.insert(row).await
             })

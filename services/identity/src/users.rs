@@ -3,7 +3,7 @@
 use chassis::caller::Principal;
 use chassis::paging::Page;
 use chassis::revocation::Revocable;
-use chassis::store::{GlobalTx, Store, WriteTx};
+use chassis::store::{GlobalTx, Record, Store, WriteTx};
 use chassis::time::timestamp;
 use chassis::{Clock, Error, open, open_subject};
 use chrono::{DateTime, Utc};
@@ -24,6 +24,9 @@ use crate::id;
 use crate::memberships::Memberships;
 use crate::passwords::Passwords;
 use crate::tokens::Tokens;
+
+/// The collection, as in the resource names of records.
+const USERS: &str = "users";
 
 pub(crate) struct Users {
     pub(crate) store: Store,
@@ -82,7 +85,9 @@ impl UserService for Users {
         };
         let row = self
             .store
-            .change(&caller, async |tx| tx.insert(row).await.map_err(taken))
+            .change(&caller, (USERS, new), async |tx| {
+                tx.insert(row).await.map_err(taken)
+            })
             .await?;
         Ok(Response::new(row.into()))
     }
@@ -131,7 +136,7 @@ impl UserService for Users {
         let now = self.clock.now();
         let row = self
             .store
-            .change(&caller, async |tx| {
+            .change(&caller, (USERS, id), async |tx| {
                 let row = set_state(tx, id, user::State::Disabled, now).await?;
                 tx.update_many(end_sessions(id, now)).await?;
                 Ok(row)
@@ -152,7 +157,7 @@ impl UserService for Users {
         let now = self.clock.now();
         let row = self
             .store
-            .change(&caller, async |tx| {
+            .change(&caller, (USERS, id), async |tx| {
                 set_state(tx, id, user::State::Active, now).await
             })
             .await?;
@@ -173,10 +178,11 @@ impl UserService for Users {
         }
         let hash = self.passwords.hash(request.new_password.into()).await?;
         let now = self.clock.now();
+        let record = Record::new(user.tenant_id, subject.principal(), (USERS, id));
         let ended = self
             .store
-            .change_global("change the caller's own password", async |tx| {
-                set_password(tx, &user, hash, now).await?;
+            .change_global("change the caller's own password", record, async |tx| {
+                set_password(tx, &user, &hash, now).await?;
                 end_other_sessions(tx, id, subject.session(), now).await
             })
             .await?;
@@ -217,7 +223,7 @@ async fn set_state(
 async fn set_password(
     tx: &GlobalTx,
     user: &user::Model,
-    hash: String,
+    hash: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let query = user::Entity::update_many()

@@ -32,6 +32,9 @@ const CLIENT_KEY: usize = 32;
 /// 48 characters of 62: 285 bits.
 const CLIENT_SECRET: usize = 48;
 
+/// The collection, as in the resource names of records.
+pub(crate) const API_CLIENTS: &str = "apiClients";
+
 pub(crate) struct ApiClients {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -52,8 +55,9 @@ impl ApiClientService for ApiClients {
         let ttl = client
             .token_ttl
             .map_or(Ok(DEFAULT_TTL), |ttl| i32::try_from(ttl.seconds));
+        let id = chosen(&req.api_client_id).unwrap_or_else(|| self.clock.new_id());
         let row = ActiveModel {
-            id: Set(chosen(&req.api_client_id).unwrap_or_else(|| self.clock.new_id())),
+            id: Set(id),
             tenant_number: Set(caller.tenant_number()),
             client_key: Set(given_or_random(client.client_key, CLIENT_KEY)?),
             display_name: Set(client.display_name),
@@ -69,7 +73,7 @@ impl ApiClientService for ApiClients {
         };
         let row = self
             .store
-            .change(&caller, async |tx| tx.insert(row).await)
+            .change(&caller, (API_CLIENTS, id), async |tx| tx.insert(row).await)
             .await
             .map_err(|e| {
                 e.unique(&[
@@ -134,9 +138,8 @@ impl ApiClientService for ApiClients {
         request: Request<DeleteApiClientRequest>,
     ) -> Result<Response<DeleteApiClientResponse>, Status> {
         let (caller, req) = open(request)?;
-        let written = self
-            .store
-            .change(&caller, async |tx| {
+        self.store
+            .change(&caller, (API_CLIENTS, &req.id), async |tx| {
                 let deleted = tx
                     .delete(Entity::delete_many().filter(Column::Id.eq(chosen(&req.id))))
                     .await?;
@@ -147,7 +150,6 @@ impl ApiClientService for ApiClients {
                 self.revoker.write(tx, &Revocable::Principal(client)).await
             })
             .await?;
-        self.revoker.tell(written);
         Ok(Response::new(DeleteApiClientResponse {}))
     }
 }

@@ -28,6 +28,9 @@ use crate::key_format;
 use crate::master_key::{MasterKey, PEPPER};
 use crate::revocations::Revoker;
 
+/// The collection, as in the resource names of records.
+const API_KEYS: &str = "apiKeys";
+
 pub(crate) struct ApiKeys {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -63,7 +66,7 @@ impl ApiKeyService for ApiKeys {
         };
         let row = self
             .store
-            .change(&caller, async |tx| tx.insert(row).await)
+            .change(&caller, (API_KEYS, id), async |tx| tx.insert(row).await)
             .await
             .map_err(|e| {
                 e.unique(&[
@@ -131,9 +134,9 @@ impl ApiKeyService for ApiKeys {
     ) -> Result<Response<ApiKey>, Status> {
         let (caller, req) = open(request)?;
         let now = self.clock.now();
-        let (row, written) = self
+        let row = self
             .store
-            .change(&caller, async |tx| {
+            .change(&caller, (API_KEYS, &req.id), async |tx| {
                 let found = tx
                     .one(Entity::find().filter(Column::Id.eq(chosen(&req.id))))
                     .await?;
@@ -145,15 +148,11 @@ impl ApiKeyService for ApiKeys {
                     revoke_time: Set(Some(revoke_time)),
                     ..row.into_active_model()
                 };
-                Ok((
-                    tx.update(changed).await?,
-                    self.revoker
-                        .write(tx, &Revocable::Principal(Principal::Key(id)))
-                        .await?,
-                ))
+                let key = Revocable::Principal(Principal::Key(id));
+                self.revoker.write(tx, &key).await?;
+                tx.update(changed).await
             })
             .await?;
-        self.revoker.tell(written);
         Ok(Response::new(shown(row, now)))
     }
 }

@@ -76,7 +76,7 @@ impl CredentialService for Credentials {
             None => return Err(Error::invalid("credential", "is required").into()),
         };
         let expire_time = Some(timestamp(now + chrono::TimeDelta::seconds(life)));
-        let access_token = self.signer.sign(claims, now, life)?;
+        let access_token = self.signer.sign(claims, now, life).await?;
         Ok(Response::new(ExchangeResponse {
             access_token,
             expire_time,
@@ -102,7 +102,8 @@ impl CredentialService for Credentials {
             sid: session,
             ..Claims::default()
         };
-        let access_token = self.signer.sign(claims, issued.min(now), USER_LIFE)?;
+        let issued = issued.min(now);
+        let access_token = self.signer.sign(claims, issued, USER_LIFE).await?;
         Ok(Response::new(MintUserTokenResponse {
             access_token,
             expires_in: USER_LIFE,

@@ -9,4 +9,4 @@ pub(crate) mod token;
 chassis::tenant_owned!(api_client);
 chassis::tenant_owned!(api_key);
 chassis::tenant_owned!(token);
-impl chassis::store::Log for revocation::Entity {}
+chassis::log!(revocation);

@@ -16,12 +16,12 @@ mod revocations;
 mod signer;
 mod tokens;
 
+use chassis::Clock;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
-use chassis::{Clock, Result};
 use proto::keys::api_client_service_server::ApiClientServiceServer;
 use proto::keys::api_key_service_server::ApiKeyServiceServer;
 use proto::keys::credential_service_server::CredentialServiceServer;
@@ -30,17 +30,17 @@ use proto::keys::token_service_server::TokenServiceServer;
 pub use master_key::MasterKey;
 pub use migrations::keys::Migrator;
 
-/// The service, ready to be called. Makes the first signing key if there is none.
-pub async fn stack(
+/// The service behind its layers.
+pub fn stack(
     store: Store,
     clock: Clock,
     peers: Peers,
     identity: ServiceIdentity,
     verifier: Verifier,
     master: MasterKey,
-) -> Result<Stack> {
-    let signer = signer::Signer::open(&store, &master, &clock).await?;
+) -> Stack {
     let master = std::sync::Arc::new(master);
+    let signer = signer::Signer::new(store.clone(), master.clone(), clock.clone());
     let revocations = revocations::Revoker::new(store.clone(), clock.clone());
     let keys = api_keys::ApiKeys {
         store: store.clone(),
@@ -69,10 +69,10 @@ pub async fn stack(
         peers,
         identity,
     };
-    Ok(ServiceStack::new(ServiceName::KeyManagement, verifier)
+    ServiceStack::new(ServiceName::KeyManagement, verifier)
         .with(ApiKeyServiceServer::new(keys))
         .with(ApiClientServiceServer::new(clients))
         .with(TokenServiceServer::new(tokens))
         .with(CredentialServiceServer::new(credentials))
-        .build())
+        .build()
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chassis::store::Store;
+use chassis::store::{Record, Store};
 use chassis::token::{AUDIENCE, Claims, ISSUER};
 use chassis::{Clock, Error, Result};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use proto::keys::Jwk;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder};
+use tokio::sync::OnceCell;
 
 use crate::entity::signing_key::{ActiveModel, Column, Entity, Model};
 use crate::master_key::MasterKey;
@@ -19,25 +20,58 @@ use crate::master_key::MasterKey;
 /// Algorithm of new keys (RFC 7518).
 const ALGORITHM: &str = "ES256";
 
-/// Signs tokens with the newest key. Cheap to clone.
+/// Signs tokens with the newest key. Cheap to clone; clones share.
 #[derive(Clone)]
 pub(crate) struct Signer(Arc<Inner>);
 
 struct Inner {
+    store: Store,
+    master: Arc<MasterKey>,
+    clock: Clock,
+    /// Loaded when they are first needed: the service starts before its database does.
+    keys: OnceCell<Keys>,
+}
+
+struct Keys {
     kid: String,
     key: EncodingKey,
     public: Vec<Jwk>,
 }
 
 impl Signer {
-    /// Loads the keys; makes the first one.
-    pub(crate) async fn open(store: &Store, master: &MasterKey, clock: &Clock) -> Result<Self> {
+    pub(crate) fn new(store: Store, master: Arc<MasterKey>, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            master,
+            clock,
+            keys: OnceCell::new(),
+        }))
+    }
+
+    /// The keys; makes the first one.
+    async fn keys(&self) -> Result<&Keys> {
+        self.0.keys.get_or_try_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> Result<Keys> {
+        let Inner {
+            store,
+            master,
+            clock,
+            ..
+        } = &*self.0;
         let mut keys = all(store).await?;
         if keys.is_empty() {
             let first = generate(master, clock)?;
+            let kid = first.kid.as_ref().clone();
+            let record = Record::of_installation("key-management", ("signingKeys", kid));
             store
-                .change_global("make the first signing key", async |tx| {
-                    tx.insert(first).await
+                .change_global("make the first signing key", record, async |tx| {
+                    // Of replicas that start at once, only one makes it.
+                    match tx.one(Entity::find()).await? {
+                        Some(_) => Ok(()),
+                        None => tx.insert(first).await.map(drop),
+                    }
                 })
                 .await?;
             keys = all(store).await?;
@@ -46,16 +80,16 @@ impl Signer {
             .last()
             .ok_or_else(|| Error::internal("there is no signing key"))?;
         let private = master.unwrap(&newest.kid, &newest.wrapped)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Keys {
             kid: newest.kid.clone(),
             key: EncodingKey::from_ec_der(&private),
             public: keys.iter().map(public).collect(),
-        })))
+        })
     }
 
     /// Signs a token that lives for `life` seconds. It counts as issued when
     /// its credential was `looked_up`: what is revoked later revokes it too.
-    pub(crate) fn sign(
+    pub(crate) async fn sign(
         &self,
         claims: Claims,
         looked_up: DateTime<Utc>,
@@ -72,13 +106,14 @@ impl Signer {
         };
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("at+jwt".to_owned());
-        header.kid = Some(self.0.kid.clone());
-        encode(&header, &claims, &self.0.key).map_err(Error::internal)
+        let keys = self.keys().await?;
+        header.kid = Some(keys.kid.clone());
+        encode(&header, &claims, &keys.key).map_err(Error::internal)
     }
 
     /// The public keys.
-    pub(crate) fn public(&self) -> Vec<Jwk> {
-        self.0.public.clone()
+    pub(crate) async fn public(&self) -> Result<Vec<Jwk>> {
+        Ok(self.keys().await?.public.clone())
     }
 }
 

@@ -16,6 +16,7 @@ use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select};
 use tonic::{Request, Response, Status};
 
+use crate::api_clients::API_CLIENTS;
 use crate::entity::api_client;
 use crate::entity::token::{ActiveModel, Column, Entity, Model};
 use crate::revocations::Revoker;
@@ -65,9 +66,9 @@ impl TokenService for Tokens {
         };
         let row = self
             .store
-            .change(&caller, async |tx| tx.insert(row).await)
+            .change(&caller, collection(client), async |tx| tx.insert(row).await)
             .await?;
-        Ok(Response::new(self.signed(&caller, &row, now)?))
+        Ok(Response::new(self.signed(&caller, &row, now).await?))
     }
 
     async fn renew_token(
@@ -80,7 +81,7 @@ impl TokenService for Tokens {
         let now = self.clock.now();
         let row = self
             .store
-            .change(&caller, async |tx| {
+            .change(&caller, named(client, req.number), async |tx| {
                 let row = tx.one(own(client, req.number)).await?;
                 let row = row.filter(|row| row.revoke_time.is_none() && row.expire_time > now);
                 let row = row.ok_or_else(|| Error::not_found("live token", req.number))?;
@@ -92,7 +93,7 @@ impl TokenService for Tokens {
                 .await
             })
             .await?;
-        Ok(Response::new(self.signed(&caller, &row, now)?))
+        Ok(Response::new(self.signed(&caller, &row, now).await?))
     }
 
     async fn revoke_token(
@@ -103,9 +104,8 @@ impl TokenService for Tokens {
         let client = calling_client(&caller)?;
         may_name(&caller, req.number)?;
         let now = self.clock.now();
-        let written = self
-            .store
-            .change(&caller, async |tx| {
+        self.store
+            .change(&caller, named(client, req.number), async |tx| {
                 let row = tx.one(own(client, req.number)).await?;
                 let row = row.ok_or_else(|| Error::not_found("token", req.number))?;
                 let id = row.id;
@@ -120,7 +120,6 @@ impl TokenService for Tokens {
                     .await
             })
             .await?;
-        self.revoker.tell(written);
         Ok(Response::new(RevokeTokenResponse {}))
     }
 
@@ -130,13 +129,13 @@ impl TokenService for Tokens {
     ) -> Result<Response<GetJwksResponse>, Status> {
         open_public(request)?;
         Ok(Response::new(GetJwksResponse {
-            keys: self.signer.public(),
+            keys: self.signer.public().await?,
         }))
     }
 }
 
 impl Tokens {
-    fn signed(&self, caller: &Caller, row: &Model, now: DateTimeUtc) -> Result<Token> {
+    async fn signed(&self, caller: &Caller, row: &Model, now: DateTimeUtc) -> Result<Token> {
         let claims = Claims {
             sub: caller.principal().to_string(),
             jti: row.id.to_string(),
@@ -148,7 +147,7 @@ impl Tokens {
         };
         Ok(Token {
             number: row.number,
-            access_token: self.signer.sign(claims, now, row.ttl.into())?,
+            access_token: self.signer.sign(claims, now, row.ttl.into()).await?,
             ttl: Some(prost_types::Duration {
                 seconds: row.ttl.into(),
                 nanos: 0,
@@ -174,6 +173,15 @@ fn may_name(caller: &Caller, number: i64) -> Result<()> {
         Some(own) if own != number => Err(Error::not_found("token", number)),
         _ => Ok(()),
     }
+}
+
+/// A client's tokens, as in the resource names of records.
+fn collection(client: Uuid) -> (&'static str, String) {
+    (API_CLIENTS, format!("{client}/tokens"))
+}
+
+fn named(client: Uuid, number: i64) -> (&'static str, String) {
+    (API_CLIENTS, format!("{client}/tokens/{number}"))
 }
 
 fn own(client: Uuid, number: i64) -> Select<Entity> {

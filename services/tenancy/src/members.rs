@@ -27,6 +27,9 @@ use crate::entity::{member, tenant};
 use crate::id;
 use crate::roles::Role;
 
+/// The collection, as in the resource names of records.
+const MEMBERS: &str = "members";
+
 pub(crate) struct Members {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -54,7 +57,9 @@ impl MemberService for Members {
         };
         let row = self
             .store
-            .change(&caller, async |tx| tx.insert(row).await.map_err(taken))
+            .change(&caller, (MEMBERS, user), async |tx| {
+                tx.insert(row).await.map_err(taken)
+            })
             .await?;
         Ok(Response::new(row.into()))
     }
@@ -97,7 +102,7 @@ impl MemberService for Members {
         let now = self.clock.now();
         let row = self
             .store
-            .change(&caller, async |tx| {
+            .change(&caller, (MEMBERS, user), async |tx| {
                 let member = find(tx, user).await?;
                 caller.may_grant(member.role.permissions())?;
                 if role != Role::Owner {
@@ -124,7 +129,7 @@ impl MemberService for Members {
         let user = id("user_id", &request.user_id)?;
         let deleted = self
             .store
-            .change(&caller, async |tx| {
+            .change(&caller, (MEMBERS, user), async |tx| {
                 let member = find(tx, user).await?;
                 caller.may_grant(member.role.permissions())?;
                 is_not_last_owner(tx, user).await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chassis::caller::Principal;
 use chassis::error::Constraint;
 use chassis::paging::Page;
-use chassis::store::Store;
+use chassis::store::{Record, Store};
 use chassis::time::timestamp;
 use chassis::{Caller, Clock, Error, open, open_subject};
 use proto::tenancy::tenant_service_server::TenantService;
@@ -22,6 +22,9 @@ use crate::entity::{member, tenant};
 use crate::id;
 use crate::roles::Role;
 
+/// The collection, as in the resource names of records.
+const TENANTS: &str = "tenants";
+
 pub(crate) struct Tenants {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -34,17 +37,18 @@ impl TenantService for Tenants {
         request: Request<CreateTenantRequest>,
     ) -> Result<Response<Tenant>, Status> {
         let (caller, request) = open(request)?;
-        let owner = caller.subject().user()?;
+        let user = caller.subject().user()?;
         let new = match request.tenant_id.as_str() {
             "" => self.clock.new_id(),
             chosen => id("tenant_id", chosen)?,
         };
         let name = request.tenant.unwrap_or_default().display_name;
         let row = self.tenant(new, name, Some(caller.tenant().0));
-        let owner = self.owner(new, owner);
+        let owner = self.owner(new, user);
+        let record = Record::new(new, caller.principal(), (TENANTS, new));
         let row = self
             .store
-            .change_global("create a tenant below the caller's", async |tx| {
+            .change_global("create a tenant below the caller's", record, async |tx| {
                 let row = tx.insert(row).await.map_err(taken)?;
                 tx.insert(owner).await?;
                 Ok(row)
@@ -83,13 +87,14 @@ impl TenantService for Tenants {
         &self,
         request: Request<CreateFirstTenantRequest>,
     ) -> Result<Response<Tenant>, Status> {
-        let (_, request) = open_subject(request)?;
+        let (subject, request) = open_subject(request)?;
         let new = id("tenant_id", &request.tenant_id)?;
         let owner = self.owner(new, id("owner", &request.owner)?);
         let row = self.tenant(new, request.display_name, None);
+        let record = Record::new(new, subject.principal(), (TENANTS, new));
         let row = self
             .store
-            .change_global("create the first tenant", async |tx| {
+            .change_global("create the first tenant", record, async |tx| {
                 let row = tx.insert(row).await.map_err(not_first)?;
                 tx.insert(owner).await?;
                 Ok(row)

@@ -10,6 +10,7 @@ pub(crate) struct Model {
     pub(crate) subject: String,
     pub(crate) revoke_time: DateTimeUtc,
     pub(crate) forget_time: DateTimeUtc,
+    pub(crate) transaction: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

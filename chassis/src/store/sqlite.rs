@@ -1,4 +1,4 @@
-//! Opening a database and bringing its schema up to date.
+//! Opening a SQLite file and bringing its schema up to date.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,17 +8,19 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 
-use super::Store;
+use super::bell::Bell;
+use super::{Store, schema};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 
 /// Connections that read from one SQLite file at a time.
-const SQLITE_READERS: u32 = 4;
+const READERS: u32 = 4;
 /// How long a writer waits for another process's lock on a SQLite file.
 const BUSY: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Opens a SQLite file, makes it if need be, and migrates its schema.
-    pub async fn sqlite<M: MigratorTrait>(file: &Path) -> Result<Self> {
+    pub async fn sqlite<M: MigratorTrait>(file: &Path, clock: &Clock) -> Result<Self> {
         // For its owner only, whatever the folder allows; SQLite's other files follow.
         let create = OpenOptions::new()
             .create(true)
@@ -29,8 +31,11 @@ impl Store {
         let writer = connect(file, 1).await?;
         M::up(&writer, None).await.map_err(Error::internal)?;
         Ok(Self {
-            reader: connect(file, SQLITE_READERS).await?,
+            reader: connect(file, READERS).await?,
             writer,
+            clock: clock.clone(),
+            bell: Bell::local(),
+            migrations: schema::names::<M>(),
         })
     }
 }

@@ -1,0 +1,100 @@
+//! Opening a schema of a PostgreSQL database.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm_migration::MigratorTrait;
+
+use super::Store;
+use super::bell::Bell;
+use super::schema::{self, Schema};
+use crate::clock::Clock;
+use crate::error::Result;
+
+/// How long a request waits for a connection of the pool.
+const ACQUIRE: Duration = Duration::from_secs(3);
+/// How long a lock may be waited for.
+const LOCK: Duration = Duration::from_secs(5);
+/// How long a transaction may be idle: one whose process hangs holds up the others.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
+/// A connection that nobody uses is given back to the database.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// A PostgreSQL database, and how it is used.
+#[derive(Clone)]
+pub struct Postgres {
+    /// `postgres://user:password@host:5432/database?sslmode=verify-full`
+    pub url: String,
+    /// Connections of each kind, for readers and for writers, that a service may open.
+    pub connections: u32,
+    /// How long one statement may run.
+    pub statement_timeout: Duration,
+}
+
+impl Store {
+    /// A service's schema in a PostgreSQL database. Connects when it is first
+    /// used, so a service starts before its database does; [`Store::ready`]
+    /// tells whether it is there.
+    pub async fn postgres<M: MigratorTrait>(
+        database: &Postgres,
+        schema: Schema,
+        clock: &Clock,
+    ) -> Result<Self> {
+        // A snapshot for a reader; an order for the writers.
+        let reads = [
+            ("default_transaction_isolation", "repeatable read"),
+            ("default_transaction_read_only", "on"),
+        ];
+        let writes = [("default_transaction_isolation", "serializable")];
+        // One more reader, which listens to the bell.
+        let reader = connect(database, schema, database.connections + 1, &reads).await?;
+        let writer = connect(database, schema, database.connections, &writes).await?;
+        Ok(Self {
+            bell: Bell::shared(&writer, &reader, schema.name),
+            reader,
+            writer,
+            clock: clock.clone(),
+            migrations: schema::names::<M>(),
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one pool")]
+async fn connect(
+    database: &Postgres,
+    schema: Schema,
+    connections: u32,
+    settings: &[(&'static str, &'static str)],
+) -> Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(&database.url);
+    options
+        .max_connections(connections)
+        .min_connections(0)
+        .acquire_timeout(ACQUIRE)
+        .idle_timeout(IDLE)
+        .connect_lazy(true)
+        .sqlx_logging(false)
+        .test_before_acquire(false);
+    let millis = |time: Duration| time.as_millis().to_string();
+    let mut settings: Vec<(&str, String)> = settings
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    settings.extend([
+        ("search_path", schema.name.to_owned()),
+        // Whoever logs in: this role owns nothing, and policies bind it.
+        ("role", schema.role.to_owned()),
+        ("statement_timeout", millis(database.statement_timeout)),
+        ("lock_timeout", millis(LOCK)),
+        (
+            "idle_in_transaction_session_timeout",
+            millis(IDLE_IN_TRANSACTION),
+        ),
+    ]);
+    options.map_sqlx_postgres_opts(move |postgres| {
+        postgres
+            .application_name(schema.role)
+            .options(settings.clone())
+    });
+    Ok(Database::connect(options).await?)
+}

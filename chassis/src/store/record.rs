@@ -1,0 +1,114 @@
+//! The record of changes: who did what to which thing, in which request and
+//! from where. Written in the transaction of the change itself.
+
+use std::fmt;
+
+use sea_orm::{DatabaseTransaction, EntityTrait, Set};
+use uuid::Uuid;
+
+use crate::caller::Principal;
+use crate::clock::Clock;
+use crate::context;
+use crate::error::Result;
+
+/// What is changed, as its resource name (AIP-122), such as `devices/0189…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource(String);
+
+impl<I: fmt::Display> From<(&'static str, I)> for Resource {
+    fn from((collection, id): (&'static str, I)) -> Self {
+        Self(format!("{collection}/{id}"))
+    }
+}
+
+/// Who changes what, in which tenant.
+#[derive(Clone, Debug)]
+pub struct Record {
+    tenant: Option<Uuid>,
+    actor: String,
+    resource: Resource,
+}
+
+impl Record {
+    /// A change of a thing that belongs to a tenant.
+    pub fn new(tenant: Uuid, actor: &Principal, resource: impl Into<Resource>) -> Self {
+        Self {
+            tenant: Some(tenant),
+            actor: actor.to_string(),
+            resource: resource.into(),
+        }
+    }
+
+    /// A change of a thing that belongs to no tenant, made by a service itself.
+    pub fn of_installation(service: &str, resource: impl Into<Resource>) -> Self {
+        Self {
+            tenant: None,
+            actor: format!("service:{service}"),
+            resource: resource.into(),
+        }
+    }
+
+    pub(super) async fn write(&self, tx: &DatabaseTransaction, clock: &Clock) -> Result<()> {
+        let call = context::current().unwrap_or_default();
+        let row = event::ActiveModel {
+            id: Set(clock.new_id()),
+            tenant_id: Set(self.tenant),
+            time: Set(clock.now()),
+            actor: Set(self.actor.clone()),
+            method: Set(call.method),
+            resource: Set(self.resource.0.clone()),
+            request_id: Set(call.request_id),
+            source: Set(call
+                .source
+                .map(|source| source.to_string())
+                .unwrap_or_default()),
+            ..Default::default()
+        };
+        event::Entity::insert(row)
+            .exec_without_returning(tx)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The table, which every service has.
+pub mod event {
+    use sea_orm::entity::prelude::*;
+
+    /// A change.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "events")]
+    pub struct Model {
+        /// Counts the changes.
+        #[sea_orm(primary_key)]
+        pub number: i64,
+        /// Names the change everywhere.
+        pub id: Uuid,
+        /// The tenant whose thing was changed, if it belongs to one.
+        pub tenant_id: Option<Uuid>,
+        /// When.
+        pub time: DateTimeUtc,
+        /// Who, as a token's `sub`.
+        pub actor: String,
+        /// By which method of the contract; empty if the service did it by itself.
+        pub method: String,
+        /// What, as a resource name.
+        pub resource: String,
+        /// In which request of the client.
+        pub request_id: String,
+        /// The address from which the request came; empty if unknown.
+        pub source: String,
+        /// The transaction that wrote it; 0 on SQLite.
+        pub transaction: i64,
+    }
+
+    /// None.
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    crate::tenant_owned!(super_event);
+    use super::event as super_event;
+    crate::log!(super_event);
+}
