@@ -159,7 +159,8 @@ def deployments_are_kept_up(overlay):
         check(spec["selector"]["matchLabels"].items() <= labels.items(), f"{where}: selects other pods")
         check("replicas" not in spec, f"{where}: replicas are the autoscaler's")
         check(spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, f"{where}: a roll-out takes replicas away")
-        pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+        pause = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        check(pause > 0, f"{where}: stops before it is out of everybody's sight")
         check(pod["terminationGracePeriodSeconds"] > 20 + pause, f"{where}: is killed while it drains")
         for constraint in pod["topologySpreadConstraints"]:
             chosen = constraint["labelSelector"]["matchLabels"].items() <= labels.items()
@@ -229,12 +230,14 @@ def network_is_who_calls_whom(overlay):
     for port in sorted({8080, 8081, 8090, 5432, 53, 443}):
         for callee, to in labels.items():
             for caller, of in labels.items():
-                goes = allows(policies, "Egress", of, to, port) and allows(policies, "Ingress", to, of, port)
                 wanted = callee in CALLS.get(caller, ()) and port == 8081
                 wanted |= callee == "postgres" and caller in STORING | {"migrate"} and port == 5432
-                # The gateway takes calls from everywhere; who may leave for it is the callers' side.
-                may = " may reach " if goes else " can't reach "
-                check(goes == wanted, f"{overlay.name}: {caller}{may}{callee}:{port}")
+                # Both sides say the same, so that either alone keeps to it.
+                leaves = allows(policies, "Egress", of, to, port)
+                check(leaves == wanted, f"{overlay.name}: {caller} may call {callee}:{port}: {leaves}")
+                enters = allows(policies, "Ingress", to, of, port)
+                wanted |= callee == "gateway" and port == 8080
+                check(enters == wanted, f"{overlay.name}: {callee}:{port} takes calls of {caller}: {enters}")
             for who, source in (("the outside", None), ("a pod that is not of Muster", stranger)):
                 enters = allows(policies, "Ingress", to, source, port)
                 wanted = callee == "gateway" and port == 8080
