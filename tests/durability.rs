@@ -3,19 +3,24 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[macro_use]
 mod support;
 
 use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{ADMIN, Caller, PASSWORD, Server, log_in, unique};
+use support::{ADMIN, Caller, Installation, PASSWORD, Server, Shape, log_in, unique};
+use test_database::Postgres;
 use tokio::sync::mpsc;
 
-const ROUNDS: usize = 5;
+/// The tests name theirs.
+const SHAPE: Shape = Shape::Sqlite;
+
+const ROUNDS: usize = 50;
 const WRITERS: usize = 4;
 /// The kill comes when this many devices were acknowledged in a round.
-const ENOUGH: usize = 20;
+const ENOUGH: usize = 10;
 
 /// What a device is: its description names its tags.
 fn body(description: &str, tags: &[Value]) -> Value {
@@ -28,7 +33,8 @@ fn body(description: &str, tags: &[Value]) -> Value {
     })
 }
 
-/// A call that may be cut short by the kill: then nothing is known of it.
+/// A call that may be cut short by the kill of the program or of its database:
+/// then nothing is known of it.
 async fn try_to(caller: &Caller, method: Method, path: &str, body: Option<Value>) -> Option<Value> {
     let request = caller.request(method, path);
     let request = match body {
@@ -38,6 +44,9 @@ async fn try_to(caller: &Caller, method: Method, path: &str, body: Option<Value>
     let answer = request.send().await.ok()?;
     let status = answer.status();
     let text = answer.text().await.ok()?;
+    if status.as_u16() == 503 {
+        return None;
+    }
     assert!(status.is_success(), "{status}: {text}");
     serde_json::from_str(&text).ok()
 }
@@ -120,8 +129,31 @@ fn is_whole(device: &Value, [one, two, three]: &[Value; 3]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_a_kill_and_nothing_is_half_there() {
-    let mut server = Server::start();
+async fn what_was_acknowledged_survives_a_kill_on_sqlite_and_nothing_is_half_there() {
+    survives_kills(Shape::Sqlite).await;
+}
+
+/// Every other time, the database's server is killed first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_kill_on_postgresql_and_nothing_is_half_there() {
+    survives_kills(Shape::Postgres).await;
+}
+
+fn database() -> &'static Postgres {
+    test_database::postgres().unwrap()
+}
+
+/// Kills PostgreSQL, or says that it is not ours to kill.
+async fn database_is_killed() -> bool {
+    let stopped = database().stop().await;
+    stopped
+        .inspect_err(|why| support::not_run("a kill of PostgreSQL", why))
+        .is_ok()
+}
+
+async fn survives_kills(shape: Shape) {
+    let installation = need!(Installation::of(shape, 1).await);
+    let mut server = Server::start_on(installation).await;
     let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     let mut tags = [Value::Null, Value::Null, Value::Null];
     for tag in &mut tags {
@@ -131,7 +163,7 @@ async fn what_was_acknowledged_survives_a_kill_and_nothing_is_half_there() {
         *tag = made.expect(201)["id"].clone();
     }
     let mut known = Acknowledged::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
         let (made, mut hear) = mpsc::unbounded_channel();
         let writers: Vec<_> = (0..WRITERS)
@@ -141,15 +173,16 @@ async fn what_was_acknowledged_survives_a_kill_and_nothing_is_half_there() {
         for _ in 0..ENOUGH {
             hear.recv().await.expect("the writers go on until the kill");
         }
-        let data = tokio::task::spawn_blocking(move || server.kill())
-            .await
-            .unwrap();
+        let both = shape == Shape::Postgres && round.is_multiple_of(2);
+        let both = both && database_is_killed().await;
+        let installation = server.kill();
         for writer in writers {
             known.extend(writer.await.unwrap());
         }
-        server = tokio::task::spawn_blocking(move || Server::start_on(data))
-            .await
-            .unwrap();
+        if both {
+            database().start().await.unwrap();
+        }
+        server = Server::start_on(installation).await;
         let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
         let mut found = all(&alice).await;
         for device in found.values() {

@@ -2,12 +2,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[macro_use]
 mod support;
 
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{ADMIN, Server, not_run};
+use support::{ADMIN, Installation, Server, Shape, not_run};
+
+const SHAPE: Shape = Shape::Sqlite;
 
 const README: &str = include_str!("../README.md");
 const MARKER: &str = "<!-- tour: tests/readme.rs runs these lines as they stand -->\n```sh\n";
@@ -54,8 +57,8 @@ fn documents(out: &str) -> Vec<Value> {
         .unwrap_or_else(|error| panic!("{error}: {out}"))
 }
 
-#[test]
-fn the_tour_runs_as_it_stands() {
+#[tokio::test]
+async fn the_tour_runs_as_it_stands() {
     if let Some(why) = lacking() {
         return not_run("the tour in README", &why);
     }
@@ -76,7 +79,8 @@ fn the_tour_runs_as_it_stands() {
         ("MUSTER_ADMIN_EMAIL", email),
         ("MUSTER_ADMIN_PASSWORD", password.unwrap()),
     ];
-    let server = Server::start_with(tempfile::tempdir().unwrap(), &settings);
+    let installation = need!(Installation::new().await);
+    let server = Server::start_on(installation.with(&settings)).await;
     assert_eq!(
         tour().matches(URL).count(),
         1,

@@ -1,139 +1,50 @@
 //! The harness of the whole-system tests: the real program on a free port,
 //! real clients, and named callers of two tenants.
 //!
-//! Everything goes through the wire. One server serves all tests of a file;
-//! it ends with the test process, whatever way that ends.
+//! Everything goes through the wire. What is started ends with the test
+//! process, whatever way that ends. A test target says in `SHAPE` how it runs
+//! the program.
 
 #![allow(
     dead_code,
     missing_docs,
     unreachable_pub,
     clippy::unwrap_used,
+    unused_imports,
     reason = "each test file uses its part"
 )]
 
 pub mod grpc;
+mod process;
+mod server;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::io::Write;
+use std::panic::Location;
+use std::process::{Command, Output};
+use std::sync::{Arc, LazyLock};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+pub use process::{Settings, muster};
+pub use server::{Installation, SERVICES, Server, Shape};
+
+/// What a test needs and may not be had here: then the test ends, and what was
+/// asked for has said why.
+macro_rules! need {
+    ($what:expr) => {
+        match $what {
+            Some(had) => had,
+            None => return,
+        }
+    };
+}
 
 pub const ADMIN: &str = "admin@example.com";
 pub const PASSWORD: &str = "correct horse battery";
 
 /// Names everything that belongs to tenant A, so that a leak can be seen.
 pub const MARK: &str = "belongs-to-a";
-
-/// A running `muster up`.
-pub struct Server {
-    pub url: String,
-    pub data: TempDir,
-    log: Arc<Mutex<String>>,
-    child: Child,
-    /// The program's parent waits for this to close: it does when we end.
-    _leash: ChildStdin,
-}
-
-impl Server {
-    /// Starts the program on a free port and an empty folder.
-    pub fn start() -> Self {
-        Self::start_on(tempfile::tempdir().unwrap())
-    }
-
-    /// Starts the program on a folder.
-    pub fn start_on(data: TempDir) -> Self {
-        let level = std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into());
-        Self::start_logging(data, &level)
-    }
-
-    /// Starts the program on a folder, logging at this level.
-    pub fn start_logging(data: TempDir, level: &str) -> Self {
-        Self::start_with(data, &[("MUSTER_LOG", level)])
-    }
-
-    /// Starts the program on a folder, with more settings.
-    pub fn start_with(data: TempDir, settings: &[(&str, &str)]) -> Self {
-        let script = r#"exec 3<&0; "$MUSTER_BINARY" up <&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid 2>/dev/null) & wait $pid"#;
-        let mut child = Command::new("sh")
-            .args(["-c", script])
-            .env("MUSTER_BINARY", env!("CARGO_BIN_EXE_muster"))
-            .env("MUSTER_DATA", data.path())
-            .env("MUSTER_LISTEN", "127.0.0.1:0")
-            .env("MUSTER_ADMIN_EMAIL", ADMIN)
-            .env("MUSTER_ADMIN_PASSWORD", PASSWORD)
-            .envs(settings.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let leash = child.stdin.take().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let (kept, errors) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
-        std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                eprintln!("{line}");
-                *kept.lock().unwrap() += &format!("{line}\n");
-            }
-        });
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines
-            .next()
-            .expect("the server says where it listens")
-            .unwrap();
-        let url = first
-            .split(' ')
-            .find(|word| word.starts_with("http"))
-            .unwrap()
-            .to_owned();
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            url,
-            data,
-            log,
-            child,
-            _leash: leash,
-        }
-    }
-
-    /// What the program has written to standard error until now.
-    pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// Kills the program at once (SIGKILL) and gives its folder back.
-    pub fn kill(self) -> TempDir {
-        let Self {
-            data,
-            mut child,
-            _leash,
-            ..
-        } = self;
-        drop(_leash);
-        child.wait().unwrap();
-        data
-    }
-
-    /// A client of this server without credentials.
-    pub fn anybody(&self) -> Caller {
-        Caller {
-            url: self.url.clone(),
-            authorization: None,
-        }
-    }
-
-    /// A client that sends this `Authorization` header.
-    pub fn caller(&self, authorization: impl Into<String>) -> Caller {
-        Caller {
-            url: self.url.clone(),
-            authorization: Some(authorization.into()),
-        }
-    }
-}
 
 /// Somebody who calls the server.
 #[derive(Clone)]
@@ -182,6 +93,16 @@ static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
         .build()
         .unwrap()
 });
+
+/// What a process says at a path of its own: status and text, if it answers.
+pub async fn probe(address: &str, path: &str) -> Option<(u16, String)> {
+    let response = HTTP
+        .get(format!("http://{address}{path}"))
+        .send()
+        .await
+        .ok()?;
+    Some((response.status().as_u16(), response.text().await.ok()?))
+}
 
 pub async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
@@ -298,21 +219,28 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new() -> Self {
-        Self::on(Server::start()).await
+    pub async fn new() -> Option<Self> {
+        Some(Self::on(Server::start().await?).await)
     }
 
-    /// One for all tests that do not mind what the others leave in it; it ends
-    /// with the last of them.
-    pub async fn shared() -> Arc<Self> {
-        static SHARED: tokio::sync::Mutex<Weak<World>> = tokio::sync::Mutex::const_new(Weak::new());
-        let mut shared = SHARED.lock().await;
-        if let Some(world) = shared.upgrade() {
-            return world;
+    /// One for all tests of the caller's file that do not mind what the others
+    /// leave in it. It ends when the tests of another file have one.
+    #[track_caller]
+    pub fn shared() -> impl Future<Output = Option<Arc<Self>>> {
+        type Shared = Option<(&'static str, Arc<World>)>;
+        static SHARED: tokio::sync::Mutex<Shared> = tokio::sync::Mutex::const_new(None);
+        let file = Location::caller().file();
+        async move {
+            let mut shared = SHARED.lock().await;
+            if let Some((whose, world)) = &*shared
+                && *whose == file
+            {
+                return Some(world.clone());
+            }
+            let world = Arc::new(Self::new().await?);
+            *shared = Some((file, world.clone()));
+            Some(world)
         }
-        let world = Arc::new(Self::new().await);
-        *shared = Arc::downgrade(&world);
-        world
     }
 
     /// The same on a server that has just been started on an empty folder.

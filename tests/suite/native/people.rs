@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::json;
 
+use super::{fresh_id, text, world};
 use crate::support::{ADMIN, Answer, Caller, PASSWORD, World, join, log_in, send, unique};
-use crate::{fresh_id, text, world};
 
 pub(crate) fn email() -> String {
     format!("{}@example.com", unique())
@@ -36,7 +36,7 @@ fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, &str) {
 
 #[tokio::test]
 async fn whoever_can_not_log_in_gets_the_same_answer() {
-    let World { alice, server, .. } = world().await;
+    let World { alice, server, .. } = need!(world().await);
     let (without, disabled) = (email(), email());
     let body = json!({"email": without});
     alice.post("/v1/users", body).await.expect(201);
@@ -71,7 +71,7 @@ async fn whoever_can_not_log_in_gets_the_same_answer() {
 #[tokio::test]
 async fn the_same_holds_for_basic_on_every_path() {
     use base64::Engine;
-    let server = &world().await.server;
+    let server = &need!(world().await).server;
     let answer = async |pair: String| {
         let pair = base64::prelude::BASE64_STANDARD.encode(pair);
         server.caller(format!("Basic {pair}")).get("/v1/me").await
@@ -85,7 +85,7 @@ async fn the_same_holds_for_basic_on_every_path() {
 
 #[tokio::test]
 async fn an_e_mail_address_is_one_in_any_case() {
-    let World { alice, server, .. } = world().await;
+    let World { alice, server, .. } = need!(world().await);
     let name = email();
     let made = user(alice, &name.to_uppercase(), None).await.expect(201);
     assert_eq!(made["email"], name);
@@ -98,7 +98,7 @@ async fn an_e_mail_address_is_one_in_any_case() {
 
 #[tokio::test]
 async fn a_login_answers_a_token_without_a_tenant_and_a_session() {
-    let server = &world().await.server;
+    let server = &need!(world().await).server;
     let answer = login(&server.anybody(), ADMIN, PASSWORD).await.expect(200);
     assert_eq!(answer["tokenType"], "Bearer");
     assert_eq!(answer["expiresIn"], "3600");
@@ -123,7 +123,7 @@ async fn a_login_answers_a_token_without_a_tenant_and_a_session() {
 
 #[tokio::test]
 async fn a_session_is_traded_for_new_tokens_and_stands_in_a_cookie() {
-    let World { server, olga, .. } = world().await;
+    let World { server, olga, .. } = need!(world().await);
     let anybody = server.anybody();
     let answer = login(&anybody, "olga@example.com", PASSWORD)
         .await
@@ -145,7 +145,7 @@ async fn a_session_is_traded_for_new_tokens_and_stands_in_a_cookie() {
 
 #[tokio::test]
 async fn a_session_that_is_none_is_refused() {
-    let anybody = world().await.server.anybody();
+    let anybody = need!(world().await).server.anybody();
     for session in ["x", "mss_0198c5a27d1e7bd09a3c5f1f0d6f2a11_AAAA"] {
         let body = json!({"sessionToken": session});
         anybody.post("/v1/auth:refresh", body).await.expect(401);
@@ -157,7 +157,7 @@ async fn a_session_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn a_user_is_created_read_listed_disabled_and_enabled() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let id = fresh_id();
     let made = user(alice, &email(), Some(&id)).await.expect(201);
     assert_eq!(
@@ -184,7 +184,7 @@ async fn a_user_is_created_read_listed_disabled_and_enabled() {
 
 #[tokio::test]
 async fn no_tenant_takes_the_id_of_another_tenants_user() {
-    let World { alice, bob, .. } = world().await;
+    let World { alice, bob, .. } = need!(world().await);
     let me = alice.get("/v1/me").await.expect(200);
     let answer = user(bob, &email(), Some(text(&me["principalId"]))).await;
     assert_eq!(answer.taken(), "user_id");
@@ -192,7 +192,7 @@ async fn no_tenant_takes_the_id_of_another_tenants_user() {
 
 #[tokio::test]
 async fn nobody_disables_himself() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let me = alice.get("/v1/me").await.expect(200);
     let path = format!("/v1/users/{}:disable", text(&me["principalId"]));
     assert_eq!(
@@ -203,7 +203,7 @@ async fn nobody_disables_himself() {
 
 #[tokio::test]
 async fn a_user_of_another_tenant_is_not_found() {
-    let World { alice, bob, .. } = world().await;
+    let World { alice, bob, .. } = need!(world().await);
     let theirs = user(alice, &email(), None).await.expect(201);
     let path = format!("/v1/users/{}", text(&theirs["id"]));
     let refused = [
@@ -226,7 +226,7 @@ async fn a_wrong_current_password_changes_none() {
         tenant_a,
         server,
         ..
-    } = world().await;
+    } = need!(world().await);
     let name = email();
     let user = join(alice, tenant_a, &name, "viewer").await;
     let change = |current: &str, new: &str| json!({"currentPassword": current, "newPassword": new});
@@ -242,7 +242,7 @@ async fn a_wrong_current_password_changes_none() {
 
 #[tokio::test]
 async fn select_tenant_does_not_tell_a_foreign_tenant_from_none() {
-    let World { bob, tenant_a, .. } = world().await;
+    let World { bob, tenant_a, .. } = need!(world().await);
     let select = async |tenant: &str| {
         let body = json!({"tenantId": tenant});
         bob.post("/v1/auth:selectTenant", body).await
@@ -264,7 +264,7 @@ async fn a_tenant_is_created_below_and_owned_by_its_creator() {
         server,
         tenant_a,
         ..
-    } = world().await;
+    } = need!(world().await);
     let id = fresh_id();
     let path = format!("/v1/tenants?tenantId={id}");
     let body = json!({"displayName": "below"});
@@ -301,7 +301,7 @@ async fn member(world: &World, role: &str) -> (Caller, String) {
 
 #[tokio::test]
 async fn a_member_is_created_read_listed_promoted_and_removed() {
-    let world = world().await;
+    let world = need!(world().await);
     let alice = &world.alice;
     let made = user(alice, &email(), None).await.expect(201);
     let body = json!({"userId": made["id"], "role": "viewer"});
@@ -327,7 +327,7 @@ async fn a_member_is_created_read_listed_promoted_and_removed() {
 
 #[tokio::test]
 async fn a_role_that_is_none_and_a_foreign_user_are_refused() {
-    let World { alice, bob, .. } = world().await;
+    let World { alice, bob, .. } = need!(world().await);
     let made = user(alice, &email(), None).await.expect(201);
     let body = json!({"userId": made["id"], "role": "king"});
     let answer = alice.post("/v1/members", body).await;
@@ -339,7 +339,7 @@ async fn a_role_that_is_none_and_a_foreign_user_are_refused() {
 
 #[tokio::test]
 async fn the_last_owner_stays_owner() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     let me = alice.get("/v1/me").await.expect(200);
     let path = format!("/v1/members/{}", text(&me["principalId"]));
@@ -359,7 +359,7 @@ async fn the_last_owner_stays_owner() {
 
 #[tokio::test]
 async fn nobody_gives_a_role_that_allows_more_than_he_may() {
-    let world = world().await;
+    let world = need!(world().await);
     let (admin, _) = member(world, "admin").await;
     let (viewer, viewer_id) = member(world, "viewer").await;
     let made = user(&world.alice, &email(), None).await.expect(201);
@@ -390,7 +390,7 @@ async fn nobody_gives_a_role_that_allows_more_than_he_may() {
 
 #[tokio::test]
 async fn an_admin_has_no_power_over_an_owner() {
-    let world = world().await;
+    let world = need!(world().await);
     let (admin, _) = member(world, "admin").await;
     let (owner, owner_id) = member(world, "owner").await;
     let path = format!("/v1/members/{owner_id}");
@@ -404,7 +404,7 @@ async fn an_admin_has_no_power_over_an_owner() {
 
 #[tokio::test]
 async fn no_key_or_client_allows_more_than_its_creator_may() {
-    let world = world().await;
+    let world = need!(world().await);
     let (admin, _) = member(world, "admin").await;
     let manager = world
         .alice
@@ -429,7 +429,7 @@ async fn no_key_or_client_allows_more_than_its_creator_may() {
 
 #[tokio::test]
 async fn a_permission_that_is_none_is_named() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     for (path, field) in [
         ("/v1/apiKeys", "api_key.permissions"),
         ("/v1/apiClients", "api_client.permissions"),
@@ -444,7 +444,7 @@ async fn a_permission_that_is_none_is_named() {
 async fn a_key_may_do_what_it_allows_and_nothing_else() {
     let World {
         alice, tenant_a, ..
-    } = world().await;
+    } = need!(world().await);
     let key = alice.key_holder(&["devices.read"]).await;
     key.get("/v1/devices").await.expect(200);
     let answer = key.post("/v1/devices", json!({"displayName": "x"})).await;
@@ -461,7 +461,7 @@ async fn a_key_may_do_what_it_allows_and_nothing_else() {
 
 #[tokio::test]
 async fn a_secret_is_shown_once() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     for (path, one, secret) in [
         ("/v1/apiKeys", "apiKey", "secret"),
         ("/v1/apiClients", "apiClient", "clientSecret"),
@@ -487,7 +487,7 @@ async fn a_secret_is_shown_once() {
 
 #[tokio::test]
 async fn a_key_of_another_tenant_is_not_found() {
-    let World { alice, bob, .. } = world().await;
+    let World { alice, bob, .. } = need!(world().await);
     for (path, one) in [("/v1/apiKeys", "apiKey"), ("/v1/apiClients", "apiClient")] {
         let body = json!({"displayName": unique(), "permissions": ["devices.read"]});
         let made = alice.post(path, body).await.expect(201);
@@ -510,7 +510,7 @@ async fn a_key_of_another_tenant_is_not_found() {
 
 #[tokio::test]
 async fn what_a_client_is_told_is_unique() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let name = unique();
     let body = json!({"displayName": name, "permissions": ["devices.read"]});
     alice.post("/v1/apiKeys", body.clone()).await.expect(201);
@@ -524,7 +524,7 @@ async fn what_a_client_is_told_is_unique() {
 
 #[tokio::test]
 async fn an_end_in_the_past_is_refused() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let body = json!({"displayName": unique(), "expireTime": "2020-01-01T00:00:00Z"});
     let answer = alice.post("/v1/apiKeys", body).await;
     assert_eq!(answer.fields(), ["api_key.expire_time"]);
@@ -532,7 +532,7 @@ async fn an_end_in_the_past_is_refused() {
 
 #[tokio::test]
 async fn the_roles_are_told_to_every_member() {
-    let World { victor, .. } = world().await;
+    let World { victor, .. } = need!(world().await);
     let roles = victor.get("/v1/roles").await.expect(200);
     let names: Vec<_> = roles["roles"]
         .as_array()

@@ -1,16 +1,10 @@
 //! What somebody would try who means harm.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
-use std::os::unix::fs::PermissionsExt;
-
+use crate::support::{ADMIN, Caller, PASSWORD, World, join, send, unique};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{ADMIN, Caller, PASSWORD, World, join, send, unique};
 
 fn basic(name: &str, secret: &str) -> String {
     format!(
@@ -30,7 +24,7 @@ async fn bearer(caller: &Caller, path: &str, body: Value) -> Caller {
 
 #[tokio::test]
 async fn a_token_that_came_from_a_password_ends_with_the_password() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let email = format!("{}@example.com", unique());
     join(&world.alice, &world.tenant_a, &email, "viewer").await;
     let by_password = world.server.caller(basic(&email, PASSWORD));
@@ -46,7 +40,7 @@ async fn a_token_that_came_from_a_password_ends_with_the_password() {
         .expect(200);
     for caller in [&first, &second] {
         let refused = async || caller.get("/v1/devices").await.status == 401;
-        support::eventually("the end of the token", refused).await;
+        crate::support::eventually("the end of the token", refused).await;
         caller
             .post("/v1/auth:selectTenant", tenant.clone())
             .await
@@ -56,7 +50,7 @@ async fn a_token_that_came_from_a_password_ends_with_the_password() {
 
 #[tokio::test]
 async fn nobody_disables_a_user_who_may_do_more_than_he() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let email = format!("{}@example.com", unique());
     let admin = join(&world.alice, &world.tenant_a, &email, "admin").await;
     let me = world.alice.get("/v1/me").await.expect(200);
@@ -73,7 +67,7 @@ async fn nobody_disables_a_user_who_may_do_more_than_he() {
 
 #[tokio::test]
 async fn a_session_cookie_does_not_work_for_another_sites_page() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let login = json!({"email": ADMIN, "password": PASSWORD});
     let session = world
         .server
@@ -100,7 +94,7 @@ async fn a_session_cookie_does_not_work_for_another_sites_page() {
 
 #[tokio::test]
 async fn what_anybody_may_send_is_small() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let login = json!({"email": "a@example.com", "password": "x".repeat(100_000)});
     let answer = world.server.anybody().post("/v1/auth:login", login).await;
     assert_eq!(answer.expect(413)["details"][0]["reason"], "BODY_TOO_LARGE");
@@ -108,7 +102,7 @@ async fn what_anybody_may_send_is_small() {
 
 #[tokio::test]
 async fn a_token_renews_and_revokes_itself_only() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let client = world
         .alice
         .post("/v1/apiClients", json!({"displayName": "c"}))
@@ -134,8 +128,8 @@ async fn a_token_renews_and_revokes_itself_only() {
 async fn a_time_that_json_can_not_tell_is_refused() {
     use proto::keys::api_key_service_client::ApiKeyServiceClient;
     use proto::keys::{ApiKey, CreateApiKeyRequest};
-    let world = World::new().await;
-    let channel = support::grpc::connect(&world.server.url).await;
+    let world = need!(World::new().await);
+    let channel = crate::support::grpc::connect(&world.server.url).await;
     let api_key = ApiKey {
         display_name: unique(),
         expire_time: Some(prost_types::Timestamp {
@@ -164,23 +158,8 @@ async fn a_time_that_json_can_not_tell_is_refused() {
 }
 
 #[tokio::test]
-async fn databases_and_the_master_key_are_their_owners_only() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let server = support::Server::start_on(folder);
-    let mut seen = 0;
-    for file in std::fs::read_dir(server.data.path()).unwrap() {
-        let file = file.unwrap();
-        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{:?}", file.path());
-        seen += 1;
-    }
-    assert!(seen >= 6, "only {seen} files");
-}
-
-#[tokio::test]
 async fn options_without_a_browser_tells_the_methods() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let answer = send(
         world
             .server

@@ -1,12 +1,8 @@
 //! Programs written for SensorBucket, against the running program.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{Answer, Caller, World, eventually, python, unique};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Answer, Caller, World, eventually, python, unique};
 
 const KEYS: &str = "/api/api-keys";
 const NO_KEY: (&str, &str) = ("API Key not found", "ERR_API_KEY_NOT_FOUND");
@@ -82,7 +78,7 @@ fn refused_naming(answer: &Answer, status: u16, what: &str, code: &str) {
 
 #[tokio::test]
 async fn a_key_is_made_listed_shown_and_revoked() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
 
     let made = alice.post(KEYS, wanted("gateway", &["READ_DEVICES"])).await;
@@ -127,7 +123,7 @@ async fn a_key_is_made_listed_shown_and_revoked() {
 
 #[tokio::test]
 async fn a_key_does_what_it_allows_and_is_refused_within_a_second_of_its_revocation() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let name = &unique();
     let secret = make(alice, name, &["READ_DEVICES"]).await;
@@ -150,7 +146,7 @@ async fn a_key_does_what_it_allows_and_is_refused_within_a_second_of_its_revocat
 
 #[tokio::test]
 async fn a_name_is_free_again_when_its_key_is_revoked() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let name = &unique();
     make(alice, name, &["READ_DEVICES"]).await;
@@ -162,7 +158,7 @@ async fn a_name_is_free_again_when_its_key_is_revoked() {
 
 #[tokio::test]
 async fn every_documented_mistake_in_a_new_key_is_told_in_the_documented_words() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let (taken, new) = (&unique(), &unique());
     make(alice, taken, &["READ_DEVICES"]).await;
@@ -215,7 +211,7 @@ async fn every_documented_mistake_in_a_new_key_is_told_in_the_documented_words()
 
 #[tokio::test]
 async fn every_other_mistake_in_a_new_key_is_named() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let new = &unique();
     let with = |field: &str, value: Value| {
@@ -248,7 +244,7 @@ async fn every_other_mistake_in_a_new_key_is_named() {
 
 #[tokio::test]
 async fn bodies_that_are_no_json_are_refused() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let new = &unique();
     let right = wanted(new, &["READ_DEVICES"]).to_string();
@@ -296,7 +292,7 @@ async fn all_fifteen_permissions_come_back_as_they_were_asked_for() {
         "WRITE_PROJECTS",
         "READ_TRACING",
     ];
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let each = ALL.iter().map(std::slice::from_ref);
     for asked in each.chain([&ALL[..]]) {
@@ -311,7 +307,7 @@ async fn all_fifteen_permissions_come_back_as_they_were_asked_for() {
 
 #[tokio::test]
 async fn what_muster_has_no_counterpart_of_allows_nothing() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let secret = make(&world.alice, &unique(), &["WRITE_MEASUREMENTS"]).await;
     let program = world.alice.with(format!("Bearer {secret}"));
     for path in [KEYS, "/api/devices"] {
@@ -322,7 +318,7 @@ async fn what_muster_has_no_counterpart_of_allows_nothing() {
 
 #[tokio::test]
 async fn a_key_made_elsewhere_shows_the_permissions_that_it_comes_to() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let name = &unique();
     let permissions = ["keys.read", "keys.write", "devices.read"];
     let body = json!({"displayName": name, "permissions": permissions});
@@ -337,7 +333,7 @@ async fn a_key_made_elsewhere_shows_the_permissions_that_it_comes_to() {
 
 #[tokio::test]
 async fn an_expiry_comes_back_as_the_time_that_was_asked_for() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     for (asked, shown) in [
         (json!("2031-01-01T00:00:00Z"), json!("2031-01-01T00:00:00Z")),
@@ -360,7 +356,7 @@ async fn an_expiry_comes_back_as_the_time_that_was_asked_for() {
 
 #[tokio::test]
 async fn pages_follow_each_other_newest_first_until_next_is_empty() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     for i in 1..=5 {
         make(alice, &format!("key {i}"), &["READ_DEVICES"]).await;
@@ -402,7 +398,7 @@ async fn pages_follow_each_other_newest_first_until_next_is_empty() {
 
 #[tokio::test]
 async fn the_limit_is_the_cursors_where_there_is_one() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     for i in 1..=4 {
         make(alice, &format!("key {i}"), &["READ_DEVICES"]).await;
@@ -424,7 +420,7 @@ async fn the_limit_is_the_cursors_where_there_is_one() {
 
 #[tokio::test]
 async fn keys_are_listed_of_the_tenants_that_are_asked_for() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     make(alice, "in A", &["READ_DEVICES"]).await;
     let mut in_b = wanted("in B", &["READ_DEVICES"]);
@@ -458,7 +454,7 @@ async fn keys_are_listed_of_the_tenants_that_are_asked_for() {
 
 #[tokio::test]
 async fn what_a_list_cannot_be_asked_is_named() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     for (path, what, code) in [
         ("/api/api-keys?tenant_id=x", "tenant_id", "INVALID_VALUE"),
         ("/api/api-keys?limit=x", "limit", "INVALID_VALUE"),
@@ -480,7 +476,7 @@ async fn what_a_list_cannot_be_asked_is_named() {
 
 #[tokio::test]
 async fn a_cursor_of_one_list_is_no_way_into_another() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     for _ in 0..2 {
         make(alice, &unique(), &["READ_DEVICES"]).await;
@@ -494,7 +490,7 @@ async fn a_cursor_of_one_list_is_no_way_into_another() {
 
 #[tokio::test]
 async fn ids_that_no_key_can_have_are_refused() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     for id in ["x", "1.5", "99999999999999999999", "%20", "1e400"] {
         let path = format!("{KEYS}/{id}");
@@ -511,7 +507,7 @@ async fn ids_that_no_key_can_have_are_refused() {
 
 #[tokio::test]
 async fn who_lacks_the_permission_is_refused() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let name = &unique();
     make(alice, name, &["READ_DEVICES"]).await;
@@ -551,7 +547,7 @@ async fn who_lacks_the_permission_is_refused() {
 
 #[tokio::test]
 async fn nobody_makes_a_key_that_may_more_than_its_maker() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let (as_much, more) = (&unique(), &unique());
     let secret = make(alice, &unique(), &["WRITE_API_KEYS", "READ_DEVICES"]).await;
@@ -565,7 +561,7 @@ async fn nobody_makes_a_key_that_may_more_than_its_maker() {
 
 #[tokio::test]
 async fn keys_of_another_tenant_are_not_found() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let (alice, bob) = (&world.alice, &world.bob);
     let (name, new) = (&unique(), &unique());
     make(alice, name, &["READ_DEVICES"]).await;
@@ -586,7 +582,7 @@ async fn keys_of_another_tenant_are_not_found() {
 
 #[tokio::test]
 async fn who_presents_no_credential_of_this_api_is_refused() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let anybody = world.server.anybody();
     let key = world.alice.new_key(&["keys.read"]).await;
     let bearer = |value: &str| anybody.with(format!("Bearer {value}"));
@@ -609,21 +605,21 @@ async fn who_presents_no_credential_of_this_api_is_refused() {
     }
     for header in ["x-api-key", "x-auth-key", "authentication"] {
         let request = anybody.request(Method::GET, KEYS).header(header, &key);
-        support::send(request).await.expect(401);
+        crate::support::send(request).await.expect(401);
     }
     bearer(&key).get(KEYS).await.expect(200);
 }
 
 #[tokio::test]
 async fn a_session_is_understood_in_either_cookie() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let anybody = world.server.anybody();
-    let login = json!({"email": support::ADMIN, "password": support::PASSWORD});
+    let login = json!({"email": crate::support::ADMIN, "password": crate::support::PASSWORD});
     let login = anybody.post("/v1/auth:login", login).await.expect(200);
     let session = login["sessionToken"].as_str().unwrap();
     let with = async |cookie: String| {
         let request = anybody.request(Method::GET, KEYS);
-        support::send(request.header("cookie", cookie)).await
+        crate::support::send(request.header("cookie", cookie)).await
     };
     for name in ["SID", "ory_kratos_session"] {
         with(format!("{name}={session}")).await.expect(200);
@@ -635,19 +631,19 @@ async fn a_session_is_understood_in_either_cookie() {
 
 #[tokio::test]
 async fn a_cookie_that_is_none_beside_a_key_is_passed_over() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let caller = world.alice.key_holder(&["keys.read"]).await;
     // What the documented sample sends: the bare value, without a name.
     for cookie in ["nonsense", "SID=", "SID=nonsense"] {
         let request = caller.request(Method::GET, KEYS);
-        let answer = support::send(request.header("cookie", cookie)).await;
+        let answer = crate::support::send(request.header("cookie", cookie)).await;
         answer.expect(200);
     }
 }
 
 #[tokio::test]
 async fn tenants_are_listed_with_every_documented_field() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let tenant = |id: i64, name: &str, parent: Option<i64>| {
         json!({
             "id": id,
@@ -697,7 +693,7 @@ async fn tenants_are_listed_with_every_documented_field() {
 
 #[tokio::test]
 async fn a_key_lists_its_own_tenant_and_has_no_memberships() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let secret = make(&world.alice, &unique(), &["READ_TENANTS"]).await;
     let program = world.alice.with(format!("Bearer {secret}"));
     let tenants = program.get("/api/tenants").await.expect(200);
@@ -709,7 +705,7 @@ async fn a_key_lists_its_own_tenant_and_has_no_memberships() {
 
 #[tokio::test]
 async fn a_device_is_made_shown_changed_and_deleted() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let olga = &world.olga;
     let wanted = json!({
         "code": "well-7",
@@ -762,7 +758,7 @@ async fn a_device_is_made_shown_changed_and_deleted() {
 
 #[tokio::test]
 async fn mistakes_with_devices_are_told_and_change_nothing() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let olga = &world.olga;
     let made = olga.post("/api/devices", json!({"code": "d1"})).await;
     let id = made.expect(201)["data"]["id"].as_i64().unwrap();
@@ -813,7 +809,7 @@ async fn mistakes_with_devices_are_told_and_change_nothing() {
 
 #[tokio::test]
 async fn devices_are_listed_page_by_page() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     for i in 1..=5 {
         let body = json!({"code": format!("d{i}")});
         world.olga.post("/api/devices", body).await.expect(201);
@@ -832,7 +828,7 @@ async fn devices_are_listed_page_by_page() {
 
 #[tokio::test]
 async fn what_is_not_there_is_told_in_the_same_shape() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let alice = &world.alice;
     let nothing = alice.get("/api/nothing").await;
     refused_naming(&nothing, 404, "path", "ROUTE_NOT_FOUND");
@@ -843,7 +839,7 @@ async fn what_is_not_there_is_told_in_the_same_shape() {
 
 #[tokio::test]
 async fn the_published_sdk_understands_every_answer() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let authorization = world.alice.authorization.clone().unwrap();
     let settings = [
         ("MUSTER_URL", world.server.url.as_str()),

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::{fresh_id, world};
 use crate::support::{Answer, Caller, World, send, unique};
-use crate::{fresh_id, world};
 
 async fn raw(caller: &Caller, method: Method, path: &str, kind: &str, body: Vec<u8>) -> Answer {
     let request = caller.request(method, path).header("content-type", kind);
@@ -24,7 +24,7 @@ async fn post_text(caller: &Caller, body: impl Into<Vec<u8>>) -> Answer {
 
 #[tokio::test]
 async fn all_violations_are_told_at_once_each_with_its_field() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let body = json!({
         "displayName": "",
         "code": "?",
@@ -59,7 +59,7 @@ async fn all_violations_are_told_at_once_each_with_its_field() {
 
 #[tokio::test]
 async fn the_documented_wrong_input_gets_exactly_this() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let body = json!({"displayName": "", "code": "?", "location": {"latitude": 91}});
     let violations = [
         ("device.display_name", "must have at least 1 character"),
@@ -97,7 +97,7 @@ async fn the_documented_wrong_input_gets_exactly_this() {
 
 #[tokio::test]
 async fn an_unknown_field_is_named_wherever_it_is() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for (body, field) in [
         (json!({"displayName": "x", "nope": 1}), "device.nope"),
         (
@@ -113,7 +113,7 @@ async fn an_unknown_field_is_named_wherever_it_is() {
 
 #[tokio::test]
 async fn an_unknown_query_key_is_named() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for key in ["nope", "device.nope", "pagesize"] {
         let answer = olga.get(&format!("/v1/devices?{key}=1")).await;
         assert_eq!(answer.reason(400), "UNKNOWN_QUERY_PARAMETER", "{key}");
@@ -123,7 +123,7 @@ async fn an_unknown_query_key_is_named() {
 
 #[tokio::test]
 async fn a_body_that_is_no_json_is_refused() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     for body in [
         &b"{"[..],
@@ -140,13 +140,13 @@ async fn a_body_that_is_no_json_is_refused() {
         let answer = post_text(olga, body).await;
         let body = answer.expect(400);
         assert_eq!(body["code"], 3, "{body}");
-        assert!(!crate::text(&body["message"]).is_empty());
+        assert!(!super::text(&body["message"]).is_empty());
     }
 }
 
 #[tokio::test]
 async fn a_value_of_the_wrong_type_is_named() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for (body, field) in [
         (r#"{"displayName": 7}"#, "device.display_name"),
         (r#"{"displayName": ["x"]}"#, "device.display_name"),
@@ -174,7 +174,7 @@ async fn a_value_of_the_wrong_type_is_named() {
 
 #[tokio::test]
 async fn a_query_value_of_the_wrong_form_is_named() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for (query, field) in [
         ("page_size=x", "page_size"),
         ("page_size=-1", "page_size"),
@@ -194,7 +194,7 @@ async fn a_query_value_of_the_wrong_form_is_named() {
 
 #[tokio::test]
 async fn an_id_that_is_none_is_refused_and_named() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for id in ["x", "0198c5a2", "%00", "%27%20OR%201=1", "..%2f..%2fetc"] {
         let answer = olga.get(&format!("/v1/devices/{id}")).await;
         let fields = answer.fields();
@@ -205,7 +205,7 @@ async fn an_id_that_is_none_is_refused_and_named() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_before_it_is_sent() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let host = olga.url.strip_prefix("http://").unwrap();
     let mut connection = tokio::net::TcpStream::connect(host).await.unwrap();
     let head = format!(
@@ -222,7 +222,7 @@ async fn a_body_over_the_limit_is_413_before_it_is_sent() {
 
 #[tokio::test]
 async fn another_content_type_than_json_or_a_form_is_415() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in [
         "text/plain",
         "application/xml",
@@ -237,7 +237,7 @@ async fn another_content_type_than_json_or_a_form_is_415() {
 
 #[tokio::test]
 async fn json_is_taken_with_parameters_and_in_any_case() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in ["application/json; charset=utf-8", "Application/JSON"] {
         let body = br#"{"displayName": "x"}"#.to_vec();
         raw(olga, Method::POST, "/v1/devices", kind, body)
@@ -248,7 +248,7 @@ async fn json_is_taken_with_parameters_and_in_any_case() {
 
 #[tokio::test]
 async fn a_path_that_nobody_has_is_404() {
-    let world = world().await;
+    let world = need!(world().await);
     for path in [
         "/v1/nothing",
         "/v1",
@@ -266,7 +266,7 @@ async fn a_path_that_nobody_has_is_404() {
 
 #[tokio::test]
 async fn a_method_that_a_path_does_not_take_is_405_and_tells_which_it_takes() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for (method, path, allow) in [
         (Method::PUT, "/v1/devices", "GET, HEAD, POST"),
         (Method::DELETE, "/v1/devices", "GET, HEAD, POST"),
@@ -284,12 +284,12 @@ async fn a_method_that_a_path_does_not_take_is_405_and_tells_which_it_takes() {
 
 #[tokio::test]
 async fn no_header_overrides_the_method() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let made = olga
         .post("/v1/devices", json!({"displayName": "x"}))
         .await
         .expect(201);
-    let path = format!("/v1/devices/{}", crate::text(&made["id"]));
+    let path = format!("/v1/devices/{}", super::text(&made["id"]));
     for header in [
         "x-http-method-override",
         "x-http-method",
@@ -303,12 +303,12 @@ async fn no_header_overrides_the_method() {
 
 #[tokio::test]
 async fn head_answers_as_get_does_without_a_body() {
-    let World { olga, server, .. } = world().await;
+    let World { olga, server, .. } = need!(world().await);
     let made = olga
         .post("/v1/devices", json!({"displayName": "x"}))
         .await
         .expect(201);
-    let path = format!("/v1/devices/{}", crate::text(&made["id"]));
+    let path = format!("/v1/devices/{}", super::text(&made["id"]));
     let missing = format!("/v1/devices/{}", fresh_id());
     for (caller, path, status) in [
         (olga, path.as_str(), 200),
@@ -330,7 +330,7 @@ async fn head_answers_as_get_does_without_a_body() {
 
 #[tokio::test]
 async fn a_call_without_a_credential_is_401_in_exactly_this_shape() {
-    let anybody = world().await.server.anybody();
+    let anybody = need!(world().await).server.anybody();
     let expected = json!({
         "code": 16,
         "message": "a credential is required, in one of: header `authorization: Bearer <credential>`, header `authorization: ApiKey <credential>`, header `authorization: Basic <credential>`, header `x-api-key: <credential>`, cookie `muster_session`",
@@ -353,7 +353,7 @@ async fn a_call_without_a_credential_is_401_in_exactly_this_shape() {
 
 #[tokio::test]
 async fn a_credential_that_is_none_is_401() {
-    let server = &world().await.server;
+    let server = &need!(world().await).server;
     for value in [
         "Bearer x",
         "Bearer muster_0198c5a27d1e7bd09a3c5f1f0d6f2a11_0123456789",
@@ -373,7 +373,7 @@ async fn a_credential_that_is_none_is_401() {
 async fn a_token_whose_claims_were_changed_is_401() {
     use base64::Engine;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
-    let World { victor, server, .. } = world().await;
+    let World { victor, server, .. } = need!(world().await);
     let parts: Vec<_> = victor
         .authorization
         .as_deref()
@@ -399,7 +399,7 @@ async fn a_token_whose_claims_were_changed_is_401() {
 
 #[tokio::test]
 async fn the_vendors_places_for_credentials_do_not_count_natively() {
-    let World { alice, server, .. } = world().await;
+    let World { alice, server, .. } = need!(world().await);
     let key = alice.new_key(&["devices.read"]).await;
     let anybody = server.anybody();
     for (header, value) in [
@@ -421,7 +421,7 @@ async fn the_vendors_places_for_credentials_do_not_count_natively() {
 
 #[tokio::test]
 async fn the_documented_places_for_a_key_all_count() {
-    let World { alice, server, .. } = world().await;
+    let World { alice, server, .. } = need!(world().await);
     let key = alice.new_key(&["devices.read"]).await;
     for (header, value) in [
         ("authorization", format!("Bearer {key}")),
@@ -436,7 +436,7 @@ async fn the_documented_places_for_a_key_all_count() {
 
 #[tokio::test]
 async fn probes_need_no_credential() {
-    let anybody = world().await.server.anybody();
+    let anybody = need!(world().await).server.anybody();
     for path in ["/healthz", "/readyz"] {
         let answer = anybody.get(path).await;
         assert_eq!(
@@ -448,7 +448,7 @@ async fn probes_need_no_credential() {
 
 #[tokio::test]
 async fn the_public_keys_are_told_to_anybody_and_no_private_part_is() {
-    let anybody = world().await.server.anybody();
+    let anybody = need!(world().await).server.anybody();
     let keys = anybody.get("/.well-known/jwks.json").await.expect(200);
     let keys = keys["keys"].as_array().unwrap();
     assert!(!keys.is_empty());
@@ -461,7 +461,7 @@ async fn the_public_keys_are_told_to_anybody_and_no_private_part_is() {
 
 #[tokio::test]
 async fn the_clients_own_request_id_comes_back() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let id = unique();
     for path in ["/v1/devices", "/v1/nothing", "/healthz", "/v1/devices/x"] {
         let request = olga.request(Method::GET, path).header("x-request-id", &id);
@@ -471,7 +471,7 @@ async fn the_clients_own_request_id_comes_back() {
 
 #[tokio::test]
 async fn a_request_id_that_is_none_is_replaced() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let long = "x".repeat(65);
     for id in ["two words", "<script>", long.as_str()] {
         let request = olga
@@ -484,7 +484,7 @@ async fn a_request_id_that_is_none_is_replaced() {
 
 #[tokio::test]
 async fn no_other_origin_may_call_from_a_browser() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let request = olga.request(Method::GET, "/v1/me");
     let answer = send(request.header("origin", "https://evil.example")).await;
     assert_eq!(answer.header("access-control-allow-origin"), "");

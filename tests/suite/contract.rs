@@ -1,13 +1,9 @@
 //! Generated from the descriptors: what must hold for every method there is.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{MARK, World, grpc, unique};
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value};
 use proto::access::{ALL_PERMISSIONS, Requirement, requirement, scope};
 use serde_json::json;
-use support::{MARK, World, grpc, unique};
 use tonic::Code;
 
 fn required(method: &MethodDescriptor) -> Requirement {
@@ -20,7 +16,7 @@ fn empty(method: &MethodDescriptor) -> DynamicMessage {
 
 #[tokio::test]
 async fn every_method_but_the_public_ones_is_refused_without_a_token() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let channel = grpc::connect(&world.server.url).await;
     let methods = grpc::methods();
     assert!(
@@ -44,7 +40,7 @@ async fn every_method_but_the_public_ones_is_refused_without_a_token() {
 
 #[tokio::test]
 async fn every_method_that_requires_a_permission_is_refused_without_it() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let channel = grpc::connect(&world.server.url).await;
     let methods = grpc::methods();
     let mut checked = 0;
@@ -86,7 +82,7 @@ async fn every_method_that_requires_a_permission_is_refused_without_it() {
 
 #[tokio::test]
 async fn every_method_for_services_is_refused_to_a_tenants_owner() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let channel = grpc::connect(&world.server.url).await;
     for method in grpc::methods()
         .iter()
@@ -265,7 +261,7 @@ const OTHER_REFUSALS: [(&str, Code); 3] = [
 
 #[tokio::test]
 async fn no_method_reaches_another_tenants_things() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let channel = grpc::connect(&world.server.url).await;
     let things = Belongings::of(&world).await;
     let client = world

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::{fresh_id, text, world};
 use crate::support::{Caller, World, unique};
-use crate::{fresh_id, text, world};
 
 /// One kind of thing, and how it is spoken of.
 struct Kind {
@@ -80,7 +80,7 @@ const KINDS: [Kind; 4] = [
 
 #[tokio::test]
 async fn what_is_created_can_be_read_and_listed() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let body = kind.new_body();
         let answer = olga.post(kind.path, body.clone()).await;
@@ -118,7 +118,7 @@ async fn all(caller: &Caller, kind: &Kind, filter: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_field_of_a_device_comes_back_as_it_went() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let tag = KINDS[1].create(olga).await;
     let site = KINDS[2].create(olga).await;
     let body = json!({
@@ -149,7 +149,7 @@ async fn every_field_of_a_device_comes_back_as_it_went() {
 
 #[tokio::test]
 async fn a_change_touches_only_the_fields_that_the_body_has() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let made = kind.create(olga).await;
         let path = kind.one(&made);
@@ -171,7 +171,7 @@ async fn a_change_touches_only_the_fields_that_the_body_has() {
 
 #[tokio::test]
 async fn a_mask_says_which_fields_of_the_body_count() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let made = kind.create(olga).await;
         let path = format!("{}?updateMask={}", kind.one(&made), kind.text);
@@ -184,7 +184,7 @@ async fn a_mask_says_which_fields_of_the_body_count() {
 
 #[tokio::test]
 async fn a_mask_that_names_no_field_is_refused() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let made = kind.create(olga).await;
         let path = format!("{}?updateMask=nothing", kind.one(&made));
@@ -197,7 +197,7 @@ async fn a_mask_that_names_no_field_is_refused() {
 
 #[tokio::test]
 async fn a_change_must_leave_a_valid_thing() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let made = kind.create(olga).await;
         let name = if kind.message == "command" {
@@ -218,7 +218,7 @@ async fn a_change_must_leave_a_valid_thing() {
 
 #[tokio::test]
 async fn a_stale_etag_is_a_conflict_and_changes_nothing() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let made = kind.create(olga).await;
         let path = kind.one(&made);
@@ -233,7 +233,7 @@ async fn a_stale_etag_is_a_conflict_and_changes_nothing() {
 
 #[tokio::test]
 async fn of_many_changes_with_one_etag_one_wins() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let made = KINDS[0].create(olga).await;
     let path = KINDS[0].one(&made);
     let changes = (0..8).map(|i| {
@@ -253,7 +253,7 @@ async fn of_many_changes_with_one_etag_one_wins() {
 
 #[tokio::test]
 async fn the_id_in_the_path_wins_over_the_bodys() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let (one, other) = (KINDS[0].create(olga).await, KINDS[0].create(olga).await);
     let body = json!({"id": other["id"], "description": "changed"});
     let changed = olga.patch(&KINDS[0].one(&one), body).await.expect(200);
@@ -263,7 +263,7 @@ async fn the_id_in_the_path_wins_over_the_bodys() {
 
 #[tokio::test]
 async fn the_creator_may_choose_the_id_once() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let id = fresh_id();
         let path = format!("{}?{}Id={id}", kind.path, kind.message);
@@ -276,7 +276,7 @@ async fn the_creator_may_choose_the_id_once() {
 
 #[tokio::test]
 async fn tenants_choose_ids_without_seeing_each_others() {
-    let World { olga, bob, .. } = world().await;
+    let World { olga, bob, .. } = need!(world().await);
     for kind in &KINDS {
         let path = format!("{}?{}Id={}", kind.path, kind.message, fresh_id());
         let theirs = olga.post(&path, kind.new_body()).await.expect(201);
@@ -288,7 +288,7 @@ async fn tenants_choose_ids_without_seeing_each_others() {
 
 #[tokio::test]
 async fn what_must_be_unique_in_the_tenant_is_a_conflict_that_names_the_field() {
-    let World { olga, bob, .. } = world().await;
+    let World { olga, bob, .. } = need!(world().await);
     for kind in &KINDS {
         let body = kind.new_body();
         olga.post(kind.path, body.clone()).await.expect(201);
@@ -306,7 +306,7 @@ async fn what_must_be_unique_in_the_tenant_is_a_conflict_that_names_the_field() 
 
 #[tokio::test]
 async fn each_unique_field_of_a_device_is_named() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for (field, named) in [
         ("serialNumber", "device.serial_number"),
         ("externalId", "device.external_id"),
@@ -320,7 +320,7 @@ async fn each_unique_field_of_a_device_is_named() {
 
 #[tokio::test]
 async fn devices_without_serial_numbers_are_no_conflict() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for body in [
         json!({"displayName": "x"}),
         json!({"displayName": "x", "serialNumber": ""}),
@@ -332,7 +332,7 @@ async fn devices_without_serial_numbers_are_no_conflict() {
 
 #[tokio::test]
 async fn what_is_deleted_is_gone_and_its_name_free() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     for kind in &KINDS {
         let body = kind.new_body();
         let made = olga.post(kind.path, body.clone()).await.expect(201);
@@ -347,7 +347,7 @@ async fn what_is_deleted_is_gone_and_its_name_free() {
 
 #[tokio::test]
 async fn a_thing_of_another_tenant_is_not_found() {
-    let World { olga, bob, .. } = world().await;
+    let World { olga, bob, .. } = need!(world().await);
     for kind in &KINDS {
         let theirs = kind.create(olga).await;
         let path = kind.one(&theirs);
@@ -365,7 +365,7 @@ async fn a_thing_of_another_tenant_is_not_found() {
 
 #[tokio::test]
 async fn pages_show_everything_once_in_the_order_of_creation() {
-    let World { bob, .. } = &World::new().await;
+    let World { bob, .. } = &need!(World::new().await);
     for kind in &KINDS {
         let mut made = Vec::new();
         for _ in 0..7 {
@@ -396,7 +396,7 @@ async fn pages_show_everything_once_in_the_order_of_creation() {
 
 #[tokio::test]
 async fn devices_are_found_by_what_they_have() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let (one, both) = (KINDS[1].create(olga).await, KINDS[1].create(olga).await);
     let site = KINDS[2].create(olga).await;
     let name = unique();
@@ -436,7 +436,7 @@ async fn devices_are_found_by_what_they_have() {
 
 #[tokio::test]
 async fn a_deleted_tag_is_taken_off_its_devices() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let (gone, kept) = (KINDS[1].create(olga).await, KINDS[1].create(olga).await);
     let body = json!({"displayName": "x", "tagIds": [gone["id"], kept["id"]]});
     let device = olga.post("/v1/devices", body).await.expect(201);
@@ -447,7 +447,7 @@ async fn a_deleted_tag_is_taken_off_its_devices() {
 
 #[tokio::test]
 async fn a_site_with_devices_is_not_deleted() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let site = KINDS[2].create(olga).await;
     let body = json!({"displayName": "x", "siteId": site["id"]});
     let device = olga.post("/v1/devices", body).await.expect(201);
@@ -459,7 +459,7 @@ async fn a_site_with_devices_is_not_deleted() {
 
 #[tokio::test]
 async fn a_device_with_an_unknown_or_foreign_tag_or_site_is_refused_whole() {
-    let World { olga, bob, .. } = world().await;
+    let World { olga, bob, .. } = need!(world().await);
     let (tag, site) = (KINDS[1].create(bob).await, KINDS[2].create(bob).await);
     let serial = unique();
     for (field, value, named) in [
@@ -479,7 +479,7 @@ async fn a_device_with_an_unknown_or_foreign_tag_or_site_is_refused_whole() {
 
 #[tokio::test]
 async fn who_may_only_look_may_not_change() {
-    let World { olga, victor, .. } = world().await;
+    let World { olga, victor, .. } = need!(world().await);
     for kind in &KINDS {
         let made = kind.create(olga).await;
         let path = kind.one(&made);

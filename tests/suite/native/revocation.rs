@@ -6,9 +6,9 @@ use chassis::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::people::{email, login, user};
+use super::people::{email, login, user};
+use super::{text, world};
 use crate::support::{Caller, PASSWORD, World, eventually, join, send, unique};
-use crate::{text, world};
 
 /// One path of each service.
 const EVERYWHERE: [&str; 4] = ["/v1/me", "/v1/me/tenants", "/v1/devices", "/v1/apiKeys"];
@@ -50,7 +50,7 @@ async fn new_key(alice: &Caller, end: Value) -> (String, Vec<Caller>) {
 
 #[tokio::test]
 async fn a_revoked_key() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let (id, callers) = new_key(alice, Value::Null).await;
     let (_, others) = new_key(alice, Value::Null).await;
     for caller in &callers {
@@ -77,7 +77,7 @@ async fn a_revoked_key() {
 
 #[tokio::test]
 async fn an_expired_key() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let end = Clock::system().now() + chrono::TimeDelta::seconds(1);
     let (id, short) = new_key(alice, json!(end.to_rfc3339())).await;
     let (_, long) = new_key(alice, json!("2199-01-01T00:00:00Z")).await;
@@ -94,7 +94,7 @@ async fn an_expired_key() {
 
 #[tokio::test]
 async fn a_deleted_client_and_its_tokens() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let body = json!({"displayName": unique(), "permissions": ["devices.read"]});
     let made = alice.post("/v1/apiClients", body).await.expect(201);
     let (client, secret) = (&made["apiClient"], text(&made["clientSecret"]));
@@ -114,7 +114,7 @@ async fn a_deleted_client_and_its_tokens() {
 
 #[tokio::test]
 async fn a_token_that_its_client_revoked_and_no_other() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let body = json!({"displayName": unique(), "permissions": ["devices.read"]});
     let made = alice.post("/v1/apiClients", body).await.expect(201);
     let secret = text(&made["clientSecret"]);
@@ -144,7 +144,7 @@ async fn a_token_that_its_client_revoked_and_no_other() {
 
 #[tokio::test]
 async fn a_token_of_another_client_is_not_found() {
-    let World { alice, bob, .. } = world().await;
+    let World { alice, bob, .. } = need!(world().await);
     let client = async |owner: &Caller| {
         let body = json!({"displayName": unique()});
         let made = owner.post("/v1/apiClients", body).await.expect(201);
@@ -230,7 +230,7 @@ async fn a_session_that_was_logged_out_and_no_other() {
         server,
         tenant_a,
         ..
-    } = world().await;
+    } = need!(world().await);
     let name = email();
     join(alice, tenant_a, &name, "admin").await;
     let anybody = server.anybody();
@@ -255,7 +255,7 @@ async fn a_disabled_user() {
         server,
         tenant_a,
         ..
-    } = world().await;
+    } = need!(world().await);
     let (name, anybody) = (email(), server.anybody());
     let id = id_of(&join(alice, tenant_a, &name, "admin").await).await;
     let held = Holdings::of(&anybody, &name, tenant_a).await;
@@ -286,7 +286,7 @@ async fn the_other_sessions_and_the_old_password_after_a_change() {
         server,
         tenant_a,
         ..
-    } = world().await;
+    } = need!(world().await);
     let (name, anybody) = (email(), server.anybody());
     join(alice, tenant_a, &name, "admin").await;
     let kept = Holdings::of(&anybody, &name, tenant_a).await;
@@ -313,7 +313,7 @@ async fn a_removed_members_tokens_in_that_tenant_only() {
         server,
         tenant_a,
         ..
-    } = world().await;
+    } = need!(world().await);
     let (name, anybody) = (email(), server.anybody());
     let id = id_of(&join(alice, tenant_a, &name, "admin").await).await;
     let held = Holdings::of(&anybody, &name, tenant_a).await;
@@ -335,7 +335,7 @@ async fn what_a_member_may_no_longer_do() {
         server,
         tenant_a,
         ..
-    } = world().await;
+    } = need!(world().await);
     let (name, anybody) = (email(), server.anybody());
     let id = id_of(&join(alice, tenant_a, &name, "admin").await).await;
     let held = Holdings::of(&anybody, &name, tenant_a).await;
@@ -371,7 +371,7 @@ async fn end_a_user_with_the_id(world: &World, id: &str) {
 
 #[tokio::test]
 async fn a_user_with_the_id_of_a_tenant_and_not_the_tenant() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = world.alice.key_holder(&["devices.read"]).await;
     end_a_user_with_the_id(&world, &world.tenant_a).await;
     for caller in [&world.alice, &world.olga, &key] {
@@ -382,7 +382,7 @@ async fn a_user_with_the_id_of_a_tenant_and_not_the_tenant() {
 
 #[tokio::test]
 async fn a_user_with_the_id_of_a_key_or_client_and_not_those() {
-    let world = world().await;
+    let world = need!(world().await);
     let (id, keys) = new_key(&world.alice, Value::Null).await;
     end_a_user_with_the_id(world, &id).await;
     for key in &keys {
@@ -401,7 +401,7 @@ async fn a_user_with_the_id_of_a_key_or_client_and_not_those() {
 
 #[tokio::test]
 async fn a_key_with_the_id_of_a_user_or_tenant_and_not_those() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     for id in [
         id_of(&world.alice).await,
         id_of(&world.victor).await,
@@ -426,7 +426,7 @@ async fn a_key_with_the_id_of_a_user_or_tenant_and_not_those() {
 
 #[tokio::test]
 async fn a_key_with_the_id_of_another_tenants_key_is_refused_or_apart() {
-    let World { alice, bob, .. } = world().await;
+    let World { alice, bob, .. } = need!(world().await);
     let (id, keys) = new_key(alice, Value::Null).await;
     let path = format!("/v1/apiKeys?apiKeyId={id}");
     let body = json!({"displayName": unique(), "permissions": ["devices.read"]});

@@ -1,37 +1,33 @@
 //! The commands for people and scripts, run as they run them.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::{ADMIN, PASSWORD, World, eventually, unique};
 use serde_json::{Value, json};
-use support::{ADMIN, PASSWORD, World, eventually, unique};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-async fn world() -> &'static World {
-    static WORLD: OnceCell<World> = OnceCell::const_new();
-    WORLD.get_or_init(World::new).await
+async fn world() -> Option<&'static World> {
+    static WORLD: OnceCell<Option<World>> = OnceCell::const_new();
+    WORLD.get_or_init(World::new).await.as_ref()
 }
 
 /// Somebody's terminal: a folder of settings, and maybe variables.
-struct Terminal {
+pub(crate) struct Terminal {
     config: TempDir,
-    variables: Vec<(&'static str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 /// What a command left.
-struct Told {
+pub(crate) struct Told {
     code: i32,
     out: String,
     err: String,
 }
 
 impl Terminal {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = tempfile::tempdir().unwrap();
         Self {
             config,
@@ -63,7 +59,7 @@ impl Terminal {
     }
 
     /// Runs a command, not blocking the runtime that others need.
-    async fn run(&self, arguments: &[&str], input: &str) -> Told {
+    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> Told {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
         for name in ["MUSTER_SERVER", "MUSTER_API_KEY", "MUSTER_CA_CERT"] {
             command.env_remove(name);
@@ -115,7 +111,7 @@ impl Told {
     }
 
     #[track_caller]
-    fn failed(self, code: i32) -> String {
+    pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         assert_eq!(self.out, "");
         assert!(!self.err.contains("panicked"), "{}", self.err);
@@ -129,7 +125,7 @@ fn text(value: &Value) -> &str {
 
 #[tokio::test]
 async fn a_login_is_remembered_until_the_logout() {
-    let world = world().await;
+    let world = need!(world().await);
     let terminal = Terminal::new();
     let arguments = [
         "login",
@@ -169,7 +165,7 @@ async fn a_login_is_remembered_until_the_logout() {
 
 #[tokio::test]
 async fn a_wrong_password_fails_and_leaves_no_session() {
-    let world = world().await;
+    let world = need!(world().await);
     let terminal = Terminal::new();
     let arguments = [
         "login",
@@ -243,7 +239,7 @@ async fn help_tells_every_command() {
 
 #[tokio::test]
 async fn a_device_is_created_listed_shown_and_deleted() {
-    let terminal = Terminal::logged_in(world().await).await;
+    let terminal = Terminal::logged_in(need!(world().await)).await;
     let (name, serial) = (unique(), unique());
     let made = terminal
         .json(&[
@@ -294,7 +290,7 @@ async fn a_device_is_created_listed_shown_and_deleted() {
 
 #[tokio::test]
 async fn every_violation_is_told() {
-    let terminal = Terminal::logged_in(world().await).await;
+    let terminal = Terminal::logged_in(need!(world().await)).await;
     let error = terminal
         .fails(&["device", "create", "--name", "", "--code", "?"])
         .await;
@@ -305,7 +301,7 @@ async fn every_violation_is_told() {
 
 #[tokio::test]
 async fn a_key_is_created_used_listed_and_revoked() {
-    let world = world().await;
+    let world = need!(world().await);
     let terminal = Terminal::logged_in(world).await;
     let name = unique();
     let arguments = [
@@ -346,7 +342,7 @@ async fn a_key_is_created_used_listed_and_revoked() {
 
 #[tokio::test]
 async fn people_see_a_secret_on_a_line_of_its_own() {
-    let terminal = Terminal::logged_in(world().await).await;
+    let terminal = Terminal::logged_in(need!(world().await)).await;
     let name = unique();
     let said = terminal
         .says(&[
@@ -366,7 +362,7 @@ async fn people_see_a_secret_on_a_line_of_its_own() {
 #[tokio::test]
 async fn a_client_is_created_used_listed_and_deleted() {
     use base64::Engine;
-    let world = world().await;
+    let world = need!(world().await);
     let terminal = Terminal::logged_in(world).await;
     let name = unique();
     let arguments = [
@@ -403,7 +399,7 @@ async fn a_client_is_created_used_listed_and_deleted() {
 
 #[tokio::test]
 async fn a_user_is_created_with_a_role_disabled_and_enabled() {
-    let world = world().await;
+    let world = need!(world().await);
     let terminal = Terminal::logged_in(world).await;
     let email = format!("{}@example.com", unique());
     let arguments = [
@@ -447,7 +443,7 @@ async fn a_user_is_created_with_a_role_disabled_and_enabled() {
 
 #[tokio::test]
 async fn a_member_of_several_tenants_chooses_one() {
-    let world = world().await;
+    let world = need!(world().await);
     let terminal = Terminal::new();
     let arguments = [
         "login",
@@ -484,53 +480,5 @@ async fn a_member_of_several_tenants_chooses_one() {
     assert_eq!(
         terminal.json(&["whoami"]).await["currentTenant"],
         json!(world.tenant_b)
-    );
-}
-
-#[tokio::test]
-async fn a_folder_that_another_program_uses_is_refused() {
-    let world = world().await;
-    let folder = world.server.data.path().to_str().unwrap();
-    let arguments = ["up", "--listen", "127.0.0.1:0", "--data", folder];
-    let error = Terminal::new().run(&arguments, "").await.failed(1);
-    assert!(
-        error.contains("another muster runs on the folder"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn wrong_settings_are_told_all_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::new();
-    terminal.variables = vec![
-        ("MUSTER_ADMIN_PASSWORD", "short".to_owned()),
-        ("MUSTER_MASTER_KEY", "x".to_owned()),
-    ];
-    let path = folder.path().join("data");
-    let arguments = [
-        "up",
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        path.to_str().unwrap(),
-    ];
-    let arguments = [
-        &arguments[..],
-        &["--admin-email", "x", "--cors-origin", "x"],
-    ]
-    .concat();
-    let error = terminal.run(&arguments, "").await.failed(1);
-    for setting in [
-        "MUSTER_ADMIN_PASSWORD",
-        "MUSTER_MASTER_KEY",
-        "--admin-email",
-        "--cors-origin",
-    ] {
-        assert!(error.contains(setting), "{setting}: {error}");
-    }
-    assert!(
-        !path.exists(),
-        "nothing is made before all settings are right"
     );
 }

@@ -1,31 +1,27 @@
 //! gRPC and gRPC-Web at the gateway's port, as clients without types use it.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::{Answer, Caller, World, grpc, python, send, unique};
 use bytes::Bytes;
 use prost::Message;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::{CreateDeviceRequest, Device, GetDeviceRequest, ListDevicesRequest};
 use reqwest::Method;
 use serde_json::json;
-use support::{Answer, Caller, World, grpc, python, send, unique};
 use tokio::sync::OnceCell;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-async fn world() -> &'static World {
-    static WORLD: OnceCell<World> = OnceCell::const_new();
-    WORLD.get_or_init(World::new).await
+async fn world() -> Option<&'static World> {
+    static WORLD: OnceCell<Option<World>> = OnceCell::const_new();
+    WORLD.get_or_init(World::new).await.as_ref()
 }
 
-async fn channel() -> Channel {
-    grpc::connect(&world().await.server.url).await
+async fn channel() -> Option<Channel> {
+    Some(grpc::connect(&world().await?.server.url).await)
 }
 
 /// What reflection must list: every service of the contract's packages, and
@@ -45,12 +41,13 @@ macro_rules! reflect {
         use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
         use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
 
+        let channel = need!(channel().await);
         let ask = async |what: MessageRequest| {
             let request = ServerReflectionRequest {
                 host: String::new(),
                 message_request: Some(what),
             };
-            let mut client = ServerReflectionClient::new(channel().await);
+            let mut client = ServerReflectionClient::new(channel.clone());
             let answers = client.server_reflection_info(tokio_stream::once(request));
             let answer = answers.await.unwrap().into_inner().message().await.unwrap();
             answer.unwrap().message_response.unwrap()
@@ -97,7 +94,7 @@ async fn health_is_told_to_anybody() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::health_client::HealthClient;
-    let mut health = HealthClient::new(channel().await);
+    let mut health = HealthClient::new(need!(channel().await));
     let request = HealthCheckRequest {
         service: String::new(),
     };
@@ -131,9 +128,9 @@ fn device(display_name: &str) -> CreateDeviceRequest {
 
 #[tokio::test]
 async fn a_key_counts_in_each_metadata_that_is_documented() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let key = alice.new_key(&["devices.read", "devices.write"]).await;
-    let mut devices = DeviceServiceClient::new(channel().await);
+    let mut devices = DeviceServiceClient::new(need!(channel().await));
     for (name, value) in [
         ("authorization", format!("Bearer {key}")),
         ("authorization", format!("ApiKey {key}")),
@@ -155,9 +152,9 @@ async fn a_key_counts_in_each_metadata_that_is_documented() {
 
 #[tokio::test]
 async fn a_key_counts_in_no_vendors_metadata() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let key = alice.new_key(&["devices.read"]).await;
-    let mut devices = DeviceServiceClient::new(channel().await);
+    let mut devices = DeviceServiceClient::new(need!(channel().await));
     for (name, value) in [
         ("x-auth-key", key.clone()),
         ("x-api-auth", key.clone()),
@@ -178,8 +175,8 @@ fn token(caller: &Caller) -> &str {
 
 #[tokio::test]
 async fn a_refusal_says_why_in_rich_details() {
-    let World { olga, victor, .. } = world().await;
-    let mut devices = DeviceServiceClient::new(channel().await);
+    let World { olga, victor, .. } = need!(world().await);
+    let mut devices = DeviceServiceClient::new(need!(channel().await));
     let mut create = async |caller: &Caller, message: CreateDeviceRequest| -> Status {
         let request = request(message, "authorization", token(caller));
         devices.create_device(request).await.unwrap_err()
@@ -236,8 +233,8 @@ async fn a_refusal_says_why_in_rich_details() {
 
 #[tokio::test]
 async fn a_method_or_service_that_nobody_has_is_unimplemented() {
-    let World { alice, .. } = world().await;
-    let mut client = tonic::client::Grpc::new(channel().await);
+    let World { alice, .. } = need!(world().await);
+    let mut client = tonic::client::Grpc::new(need!(channel().await));
     for path in [
         "/muster.registry.v1.DeviceService/Nothing",
         "/muster.registry.v1.NoService/GetDevice",
@@ -261,7 +258,7 @@ async fn a_method_or_service_that_nobody_has_is_unimplemented() {
 
 #[tokio::test]
 async fn what_is_no_message_is_refused_and_breaks_nothing() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let path = "/muster.registry.v1.DeviceService/ListDevices";
     let answer = web(olga, path, b"\xff\xff\xff\xff").await;
     assert_ne!(answer.status(), "0");
@@ -326,7 +323,7 @@ async fn web(caller: &Caller, path: &str, message: &[u8]) -> WebAnswer {
 
 #[tokio::test]
 async fn a_grpc_web_call_over_http_1_1_answers_a_message_and_trailers() {
-    let alice = &world().await.alice;
+    let alice = &need!(world().await).alice;
     let key = alice.key_holder(&["devices.read", "devices.write"]).await;
     let shown = unique();
     let path = "/muster.registry.v1.DeviceService/CreateDevice";
@@ -348,7 +345,7 @@ async fn a_grpc_web_call_over_http_1_1_answers_a_message_and_trailers() {
 
 #[tokio::test]
 async fn a_grpc_web_call_is_refused_with_a_status() {
-    let World { victor, server, .. } = world().await;
+    let World { victor, server, .. } = need!(world().await);
     let path = "/muster.registry.v1.DeviceService/CreateDevice";
     let message = device("x").encode_to_vec();
     for (caller, path, status) in [
@@ -367,7 +364,7 @@ async fn a_grpc_web_call_is_refused_with_a_status() {
 
 #[tokio::test]
 async fn a_grpc_path_without_its_content_type_is_no_route() {
-    let olga = &world().await.olga;
+    let olga = &need!(world().await).olga;
     let path = "/muster.registry.v1.DeviceService/ListDevices";
     let answer = send(olga.request(Method::POST, path).json(&json!({}))).await;
     assert_eq!(answer.expect(404)["code"], 5);
@@ -375,8 +372,8 @@ async fn a_grpc_path_without_its_content_type_is_no_route() {
 
 #[tokio::test]
 async fn the_request_id_comes_back_over_grpc() {
-    let olga = &world().await.olga;
-    let mut devices = DeviceServiceClient::new(channel().await);
+    let olga = &need!(world().await).olga;
+    let mut devices = DeviceServiceClient::new(need!(channel().await));
     let id = unique();
     let mut message = request(ListDevicesRequest::default(), "authorization", token(olga));
     message
@@ -388,7 +385,7 @@ async fn the_request_id_comes_back_over_grpc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_program_calls_with_bytes_and_a_key() {
-    let World { alice, server, .. } = world().await;
+    let World { alice, server, .. } = need!(world().await);
     let key = alice.new_key(&["devices.read", "devices.write"]).await;
     let target = server.url.strip_prefix("http://").unwrap();
     let shown = unique();

@@ -5,13 +5,13 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::people::login;
+use super::people::login;
+use super::text;
 use crate::support::{ADMIN, PASSWORD, Server, World, eventually, send};
-use crate::text;
 
 #[tokio::test]
 async fn no_secret_is_in_the_log_even_when_it_tells_most() {
-    let server = Server::start_logging(tempfile::tempdir().unwrap(), "debug");
+    let server = need!(Server::start_logging("debug").await);
     let world = World::on(server).await;
     let (alice, anybody) = (&world.alice, world.server.anybody());
     let device_secret = "a-claim-token-of-a-device";

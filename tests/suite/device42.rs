@@ -1,14 +1,10 @@
 //! Programs written for Device42, against the running program.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{ADMIN, Answer, Caller, PASSWORD, World, eventually, unique};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{ADMIN, Answer, Caller, PASSWORD, World, eventually, unique};
 
 const TOKEN: &str = "/tauth/1.0/token/";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -120,7 +116,7 @@ const UNCHANGED: [bool; 2] = [false, false];
 
 #[tokio::test]
 async fn the_documented_calls_work_as_they_are_documented() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let client = client(&world.alice, &["devices.read", "sites.read", "sites.write"]).await;
 
     // curl -X POST -u "$KEY:$SECRET" $URL/tauth/1.0/token/
@@ -170,7 +166,7 @@ async fn the_documented_calls_work_as_they_are_documented() {
 
 #[tokio::test]
 async fn a_token_is_issued_whatever_form_the_request_has() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let client = client(&world.alice, &["devices.read"]).await;
     let grant = "grant_type=client_credentials";
     let mut ids = Vec::new();
@@ -194,7 +190,7 @@ async fn a_token_is_issued_whatever_form_the_request_has() {
 
 #[tokio::test]
 async fn a_token_is_issued_only_for_the_right_key_and_secret() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let client = client(&world.alice, &["devices.read"]).await;
     let pair = client.authorization.clone().unwrap();
     let pair = BASE64_STANDARD.decode(pair.trim_start_matches("Basic "));
@@ -234,7 +230,7 @@ async fn a_token_is_issued_only_for_the_right_key_and_secret() {
 
 #[tokio::test]
 async fn a_token_is_renewed_in_its_own_name() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let client = client(&world.alice, &["devices.read"]).await;
     let token = issue(&client).await;
     let program = bearer(&client, &token);
@@ -254,7 +250,7 @@ async fn a_token_is_renewed_in_its_own_name() {
 
 #[tokio::test]
 async fn a_revoked_token_is_refused_within_a_second_and_not_renewed() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let client = client(&world.alice, &["devices.read"]).await;
     let (token, other) = (issue(&client).await, issue(&client).await);
     let (program, other) = (&bearer(&client, &token), &bearer(&client, &other));
@@ -276,7 +272,7 @@ async fn a_revoked_token_is_refused_within_a_second_and_not_renewed() {
 
 #[tokio::test]
 async fn tokens_that_are_not_the_callers_are_not_found() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let client_a = client(&world.alice, &["devices.read"]).await;
     let token = issue(&client_a).await;
     let path = format!("{TOKEN}{}/", token["token_id"]);
@@ -310,7 +306,7 @@ async fn tokens_that_are_not_the_callers_are_not_found() {
 
 #[tokio::test]
 async fn a_client_is_made_from_a_fresh_pair_of_keys_and_gets_tokens() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let admin = password(&world);
     let pair = admin.get("/api/2.0/api_client_keys/").await.expect(200);
     let (key, secret) = (&pair["apiclient_key"], &pair["apiclient_secret_key"]);
@@ -370,7 +366,7 @@ async fn a_client_is_made_from_a_fresh_pair_of_keys_and_gets_tokens() {
 
 #[tokio::test]
 async fn a_client_lives_as_it_was_made_and_no_longer_than_an_hour() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let admin = password(&world);
     let pair = admin.get("/api/2.0/api_client_keys/").await.expect(200);
     let mut key = pair["apiclient_key"].as_str().unwrap().to_owned();
@@ -419,7 +415,7 @@ async fn a_client_lives_as_it_was_made_and_no_longer_than_an_hour() {
 
 #[tokio::test]
 async fn a_client_may_what_its_maker_may() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let maker = ["clients.write", "devices.read"];
     let maker = token_holder(&world.alice, &maker).await;
     let pair = maker.get("/api/2.0/api_client_keys/").await.expect(200);
@@ -436,7 +432,7 @@ async fn a_client_may_what_its_maker_may() {
 
 #[tokio::test]
 async fn a_device_is_added_changed_or_left_as_it_is() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let admin = password(&world);
     let (name, serial) = (unique(), unique());
     let body = |rest: &str| format!("name={name}&serial_no={serial}{rest}");
@@ -561,7 +557,7 @@ async fn a_device_is_added_changed_or_left_as_it_is() {
 
 #[tokio::test]
 async fn a_building_is_added_changed_or_left_as_it_is() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let admin = password(&world);
     let name = unique();
     let mut number = None;
@@ -617,7 +613,7 @@ async fn a_building_is_added_changed_or_left_as_it_is() {
 
 #[tokio::test]
 async fn lists_come_in_pages_with_the_count_of_all() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let admin = password(&world);
     for i in 1..=5 {
         let (name, serial) = (format!("d{i}"), format!("S{i}"));
@@ -708,7 +704,7 @@ async fn lists_come_in_pages_with_the_count_of_all() {
 
 #[tokio::test]
 async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let admin = password(&world);
     for (path, status, what) in [
         ("/api/2.0/devices/?limit=x", 400, "limit"),
@@ -788,7 +784,7 @@ async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_persons_password_works_on_every_api_path() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let admin = password(&world);
     let paths = [
         "/api/1.0/devices/",
@@ -822,7 +818,7 @@ async fn a_persons_password_works_on_every_api_path() {
 
 #[tokio::test]
 async fn things_of_another_tenant_are_not_found() {
-    let world = World::shared().await;
+    let world = need!(World::shared().await);
     let admin = password(&world);
     let bob = admin.with(basic("bob@example.com", PASSWORD));
     let (name, serial) = (unique(), unique());

@@ -1,13 +1,8 @@
 //! The gateway API of Yombo 0.23: its five places for a key, and its envelope.
 
-#![recursion_limit = "256"]
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{ADMIN, Answer, Caller, PASSWORD, Server, World, eventually, log_in, send};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{ADMIN, Answer, Caller, PASSWORD, Server, World, eventually, log_in, send};
 
 /// What nothing has.
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
@@ -80,7 +75,7 @@ fn assert_seconds(value: &Value) {
 
 #[tokio::test]
 async fn each_of_the_five_places_of_a_key_works_on_every_path() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (server, key) = (&world.server, world.alice.new_key(&ALL).await);
     let device = world
         .alice
@@ -110,7 +105,7 @@ async fn each_of_the_five_places_of_a_key_works_on_every_path() {
 
 #[tokio::test]
 async fn the_place_that_is_documented_first_counts() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let server = &world.server;
     let good = world.alice.new_key(&ALL).await;
     let poor = world.alice.new_key(&["tags.read"]).await;
@@ -139,7 +134,7 @@ async fn the_place_that_is_documented_first_counts() {
 
 #[tokio::test]
 async fn commands_are_shown_as_documented() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (server, key) = (&world.server, world.alice.new_key(&ALL).await);
     create_command(&world.bob, "of_another_tenant").await;
     let list = with_key(server, "/api/v1/command", &key).await;
@@ -179,7 +174,7 @@ async fn commands_are_shown_as_documented() {
 
 #[tokio::test]
 async fn devices_are_shown_as_documented() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (server, alice) = (&world.server, &world.alice);
     let key = alice.new_key(&ALL).await;
     let site = json!({"displayName": "Kitchen"});
@@ -261,7 +256,7 @@ async fn devices_are_shown_as_documented() {
 
 #[tokio::test]
 async fn the_tools_answer_as_documented() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let server = &world.server;
     // Any key will do: they need no permission.
     let key = world.alice.new_key(&["tags.read"]).await;
@@ -287,7 +282,7 @@ async fn the_tools_answer_as_documented() {
 
 #[tokio::test]
 async fn every_answer_has_the_vendors_headers() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = world.alice.new_key(&ALL).await;
     for (path, key, status) in [
         ("/api/v1/command", key.as_str(), 200),
@@ -313,7 +308,7 @@ async fn every_answer_has_the_vendors_headers() {
 
 #[tokio::test]
 async fn who_shows_no_good_key_is_unauthorized() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let server = &world.server;
     let key = world.alice.new_key(&ALL).await;
     let expected = r#"{"code":401,"message":"Unauthorized","comments":{}}"#;
@@ -356,7 +351,7 @@ async fn who_shows_no_good_key_is_unauthorized() {
 
 #[tokio::test]
 async fn a_key_is_not_found_by_its_name() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = json!({"displayName": "kitchen-tablet", "permissions": ALL});
     world.alice.post("/v1/apiKeys", key).await.expect(201);
     let answer = with_key(&world.server, "/api/v1/command", "kitchen-tablet").await;
@@ -365,7 +360,7 @@ async fn a_key_is_not_found_by_its_name() {
 
 #[tokio::test]
 async fn a_key_without_the_permission_is_forbidden() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let commands = world.alice.new_key(&["commands.read"]).await;
     let devices = world.alice.new_key(&["devices.read"]).await;
     for (path, may, may_not) in [
@@ -388,7 +383,7 @@ async fn a_key_without_the_permission_is_forbidden() {
 
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = world.alice.new_key(&ALL).await;
     let theirs = json!({"displayName": "Theirs"});
     let theirs = world.bob.post("/v1/devices", theirs).await.expect(201);
@@ -424,7 +419,7 @@ async fn what_is_not_there_is_not_found() {
 
 #[tokio::test]
 async fn bad_requests_are_refused_in_the_envelope() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = world.alice.new_key(&ALL).await;
     let too_long = format!("/api/v1/device/{}", "a".repeat(201));
     for (path, message) in [
@@ -447,7 +442,7 @@ async fn bad_requests_are_refused_in_the_envelope() {
 
 #[tokio::test]
 async fn a_session_cookie_opens_the_gateway_in_a_browser() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let login = json!({"email": ADMIN, "password": PASSWORD});
     let login = world.server.anybody().post("/v1/auth:login", login).await;
     let session = login.expect(200)["sessionToken"].clone();
@@ -462,7 +457,7 @@ async fn a_session_cookie_opens_the_gateway_in_a_browser() {
 
 #[tokio::test]
 async fn a_revoked_key_is_unauthorized() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = json!({"displayName": "lost", "permissions": ALL});
     let key = world.alice.post("/v1/apiKeys", key).await.expect(201);
     let secret = key["secret"].as_str().unwrap();
@@ -480,7 +475,7 @@ async fn a_revoked_key_is_unauthorized() {
 
 #[tokio::test]
 async fn no_key_comes_into_the_log() {
-    let server = Server::start_logging(tempfile::tempdir().unwrap(), "info");
+    let server = need!(Server::start_logging("info").await);
     let owner = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     let good = owner.new_key(&ALL).await;
     let poor = owner.new_key(&["tags.read"]).await;

@@ -1,16 +1,12 @@
 //! HARDWARIO Cloud v2, call by call as its documentation has them.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{
+    ADMIN, Answer, Caller, PASSWORD, Server, World, eventually, log_in, python, send, unique,
+};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{
-    ADMIN, Answer, Caller, PASSWORD, Server, World, eventually, log_in, python, send, unique,
-};
 
 /// The tag that the documented program puts on its second device.
 const TAG: &str = "5f6b5b4e-3b4c-4c4c-8c8c-8c8c8c8c8c8c";
@@ -74,7 +70,7 @@ async fn create_tag(owner: &Caller) {
 
 #[tokio::test]
 async fn the_documented_calls_work_one_after_the_other() {
-    let server = Server::start();
+    let server = need!(Server::start().await);
     let anybody = server.anybody();
     create_tag(&log_in(&anybody, ADMIN, PASSWORD, None).await).await;
 
@@ -131,7 +127,7 @@ async fn the_documented_calls_work_one_after_the_other() {
 
 #[tokio::test]
 async fn the_documented_program_runs_with_another_base_url() {
-    let server = Server::start();
+    let server = need!(Server::start().await);
     let owner = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     create_tag(&owner).await;
     let variables = [
@@ -153,7 +149,7 @@ async fn the_documented_program_runs_with_another_base_url() {
 
 #[tokio::test]
 async fn every_generation_of_paths_and_credentials_leads_to_the_same_devices() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (space, foreign) = (&world.tenant_a, &world.tenant_b);
     let anybody = world.server.anybody();
     let key = world
@@ -217,7 +213,7 @@ async fn every_generation_of_paths_and_credentials_leads_to_the_same_devices() {
 
 #[tokio::test]
 async fn a_credential_of_another_space_is_refused() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let device = create(&world.alice, &world.tenant_a, json!({"name": "meter"})).await;
     let device = format!(
         "{}/{}",
@@ -280,7 +276,7 @@ async fn a_credential_of_another_space_is_refused() {
 
 #[tokio::test]
 async fn a_device_that_does_not_exist_is_told_as_the_plain_text_not_found() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let theirs = create(&world.bob, &world.tenant_b, json!({"name": "theirs"})).await;
     for id in [NOBODY, theirs["id"].as_str().unwrap()] {
         let path = format!("{}/{id}", devices_of(&world.tenant_a));
@@ -301,7 +297,7 @@ async fn a_device_that_does_not_exist_is_told_as_the_plain_text_not_found() {
 
 #[tokio::test]
 async fn pages_go_on_behind_the_item_that_was_received_last() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (alice, devices) = (&world.alice, devices_of(&world.tenant_a));
     let mut made = Vec::new();
     for number in 0..5 {
@@ -350,7 +346,7 @@ async fn pages_go_on_behind_the_item_that_was_received_last() {
 
 #[tokio::test]
 async fn bad_pages_and_filters_are_refused_by_name() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let devices = devices_of(&world.tenant_a);
     let theirs = create(&world.bob, &world.tenant_b, json!({"name": "theirs"})).await;
     let theirs = theirs["id"].as_str().unwrap();
@@ -395,7 +391,7 @@ async fn bad_pages_and_filters_are_refused_by_name() {
 
 #[tokio::test]
 async fn devices_are_found_by_name_numbers_and_tags() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (alice, devices) = (&world.alice, devices_of(&world.tenant_a));
     let tags = format!("/v2/spaces/{}/tags", world.tenant_a);
     let mut tag_ids = Vec::new();
@@ -441,7 +437,7 @@ async fn devices_are_found_by_name_numbers_and_tags() {
 
 #[tokio::test]
 async fn a_change_holds_what_it_names_and_nothing_else() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     create_tag(alice).await;
     let device = create(
@@ -507,7 +503,7 @@ async fn a_change_holds_what_it_names_and_nothing_else() {
 
 #[tokio::test]
 async fn tags_are_created_shown_changed_and_deleted() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     let tags = format!("/v2/spaces/{}/tags", world.tenant_a);
     let new = json!({"name": "wet", "color": "#0000ff"});
@@ -544,7 +540,7 @@ async fn tags_are_created_shown_changed_and_deleted() {
 
 #[tokio::test]
 async fn numbers_are_unique_in_a_space_and_free_in_another() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let device = json!({"name": "one", "serial_number": "2112345678", "external_id": "e"});
     create(&world.alice, &world.tenant_a, device.clone()).await;
     for (body, text) in [
@@ -575,7 +571,7 @@ async fn numbers_are_unique_in_a_space_and_free_in_another() {
 
 #[tokio::test]
 async fn a_bad_device_is_refused_by_field_and_nothing_is_written() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     let no_tag = format!("tags[0].id: there is no tag {NOBODY}");
     let deep = format!(r#"{{"name":{}"x"{}}}"#, "[".repeat(500), "]".repeat(500));
@@ -640,7 +636,7 @@ async fn a_bad_device_is_refused_by_field_and_nothing_is_written() {
 
 #[tokio::test]
 async fn a_body_of_more_than_four_mebibytes_is_too_large() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let anybody = world.server.anybody();
     // So much that the answer comes while the client is still sending.
     for mebibytes in [4, 16] {
@@ -659,7 +655,7 @@ async fn a_body_of_more_than_four_mebibytes_is_too_large() {
 
 #[tokio::test]
 async fn bad_ids_and_paths_are_refused_in_the_vendors_shape() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let alice = &world.alice;
     let space = &world.tenant_a;
     for (path, status, text) in [
@@ -712,7 +708,7 @@ fn expired(token: &str) -> String {
 
 #[tokio::test]
 async fn who_shows_no_good_credential_is_unauthorized() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let anybody = world.server.anybody();
     let devices = devices_of(&world.tenant_a);
     let token = world.alice.authorization.clone().unwrap();
@@ -755,7 +751,7 @@ async fn who_shows_no_good_credential_is_unauthorized() {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_user_are_told_alike() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let anybody = world.server.anybody();
     for (email, password) in [(ADMIN, "wrong"), ("nobody@example.com", PASSWORD)] {
         let login = json!({"email": email, "password": password});
@@ -781,7 +777,7 @@ async fn a_wrong_password_and_an_unknown_user_are_told_alike() {
 
 #[tokio::test]
 async fn a_caller_without_the_permission_is_forbidden() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let (devices, new) = (devices_of(&world.tenant_a), json!({"name": "new"}));
     let reader = world.alice.key_holder(&["devices.read"]).await;
     let lacks = "the caller does not hold the permission";
@@ -805,7 +801,7 @@ async fn a_caller_without_the_permission_is_forbidden() {
 
 #[tokio::test]
 async fn a_revoked_key_is_refused() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let body = json!({"displayName": unique(), "permissions": ["devices.read"]});
     let key = world.alice.post("/v1/apiKeys", body).await.expect(201);
     let holder = world

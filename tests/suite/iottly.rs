@@ -1,12 +1,8 @@
 //! iottly's API 1.0, with its header `Authentication`.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{ADMIN, Answer, Caller, PASSWORD, World, eventually, send};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{ADMIN, Answer, Caller, PASSWORD, World, eventually, send};
 
 /// What nothing has.
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
@@ -89,7 +85,7 @@ async fn project_of(owner: &Caller) -> String {
 
 #[tokio::test]
 async fn ping_answers_pong_to_whoever_has_a_key() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     // Whatever the key may do otherwise.
     let program = Program::of(&world.alice, &["tags.read"]).await;
     for path in ["project/ping", "project/ping/"] {
@@ -102,7 +98,7 @@ async fn ping_answers_pong_to_whoever_has_a_key() {
 
 #[tokio::test]
 async fn the_header_is_authentication_and_its_scheme_is_of_any_case() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = world.alice.new_key(&["devices.read"]).await;
     let anybody = world.server.anybody();
     for (name, value) in [
@@ -128,7 +124,7 @@ async fn the_header_is_authentication_and_its_scheme_is_of_any_case() {
 
 #[tokio::test]
 async fn a_project_is_inspected_by_its_own_keys() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let inspect = format!("{}/inspect", project_of(&world.alice).await);
     assert_eq!(inspect, format!("project/{PROJECT}/inspect"));
     let program = Program::of(&world.alice, &["tags.read"]).await;
@@ -145,7 +141,7 @@ async fn a_project_is_inspected_by_its_own_keys() {
 
 #[tokio::test]
 async fn devices_are_listed_as_documented() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let program = Program::of(&world.alice, &["devices.read"]).await;
     let list = format!("project/{PROJECT}/devices/props");
     assert_eq!(
@@ -188,7 +184,7 @@ async fn devices_are_listed_as_documented() {
 
 #[tokio::test]
 async fn licences_are_those_of_the_devices() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let program = Program::of(&world.alice, &["devices.read"]).await;
     let licences = format!("project/{PROJECT}/license");
     assert_eq!(program.get(&licences).await.text, "{}");
@@ -218,7 +214,7 @@ async fn licences_are_those_of_the_devices() {
 
 #[tokio::test]
 async fn a_device_is_renamed() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let program = Program::of(&world.alice, &BOTH).await;
     let device = json!({"displayName": "old", "serialNumber": "S1", "description": "kept"});
     let id = create(&world.alice, device).await;
@@ -238,7 +234,7 @@ async fn a_device_is_renamed() {
 
 #[tokio::test]
 async fn a_bad_name_is_refused_and_the_old_one_stays() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let program = Program::of(&world.alice, &BOTH).await;
     let id = create(&world.alice, json!({"displayName": "old"})).await;
     let path = props(&id);
@@ -273,7 +269,7 @@ async fn a_bad_name_is_refused_and_the_old_one_stays() {
 
 #[tokio::test]
 async fn a_key_of_another_project_is_forbidden() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let id = create(&world.alice, json!({"displayName": "ours"})).await;
     let stranger = Program::of(&world.bob, &BOTH).await;
     let text = "the key belongs to another project";
@@ -306,7 +302,7 @@ async fn a_key_of_another_project_is_forbidden() {
 
 #[tokio::test]
 async fn a_key_without_the_permission_is_forbidden() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let id = create(&world.alice, json!({"displayName": "old"})).await;
     let lacks = "the caller does not hold the permission";
     let none = Program::of(&world.alice, &["tags.read"]).await;
@@ -326,7 +322,7 @@ async fn a_key_without_the_permission_is_forbidden() {
 
 #[tokio::test]
 async fn what_is_not_there_is_not_found_and_bad_ids_are_refused() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let program = Program::of(&world.alice, &BOTH).await;
     let answer = program.get(&props(NOBODY)).await;
     assert_eq!(
@@ -362,7 +358,7 @@ async fn what_is_not_there_is_not_found_and_bad_ids_are_refused() {
 
 #[tokio::test]
 async fn all_calls_are_authenticated() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let anybody = world.server.anybody();
     let key = world.alice.new_key(&BOTH).await;
     let id = create(&world.alice, json!({"displayName": "old"})).await;
@@ -412,7 +408,7 @@ async fn all_calls_are_authenticated() {
 
 #[tokio::test]
 async fn a_revoked_key_is_refused() {
-    let world = World::new().await;
+    let world = need!(World::new().await);
     let key = json!({"displayName": "lost", "permissions": BOTH});
     let key = world.alice.post("/v1/apiKeys", key).await.expect(201);
     let program = Program {

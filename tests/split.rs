@@ -1,0 +1,11 @@
+//! The whole-system tests on a process a service, on PostgreSQL.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+#![recursion_limit = "256"]
+
+#[macro_use]
+mod support;
+
+mod suite;
+
+const SHAPE: support::Shape = support::Shape::Split;

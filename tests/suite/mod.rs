@@ -1,0 +1,12 @@
+//! What holds in every shape, through the wire.
+
+pub(crate) mod cli;
+mod contract;
+mod device42;
+mod grpc;
+mod hardening;
+mod hardwario;
+mod iottly;
+mod native;
+mod sensorbucket;
+mod yombo;

@@ -1,0 +1,335 @@
+//! The program in one of its shapes.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use test_database::{Postgres, free_port};
+
+use super::process::{Log, Process, Settings, muster, settings};
+use super::{ADMIN, Caller, PASSWORD, not_run};
+
+/// How the program runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// `muster up` on embedded SQLite.
+    Sqlite,
+    /// `muster up` on PostgreSQL.
+    Postgres,
+    /// A process a service, on PostgreSQL.
+    Split,
+}
+
+/// What runs as processes of its own in the split shape. The gateway is last.
+pub const SERVICES: [&str; 5] = [
+    "identity",
+    "tenancy",
+    "device-registry",
+    "key-management",
+    "gateway",
+];
+
+/// How long the processes may take until they are ready.
+const START: Duration = Duration::from_secs(60);
+
+/// What is kept when the processes end.
+pub struct Installation {
+    pub shape: Shape,
+    /// The data folder; in the split shape, the folder of keys.
+    pub folder: TempDir,
+    /// The database's URL for its owner.
+    pub database_url: Option<String>,
+    /// What each process of the split shape is told, by service and replica.
+    parts: Vec<Part>,
+    settings: Settings,
+}
+
+/// One process of the split shape.
+#[derive(Clone)]
+pub struct Part {
+    pub service: &'static str,
+    /// Where it listens.
+    pub address: String,
+    settings: Settings,
+}
+
+/// A running installation.
+pub struct Server {
+    pub url: String,
+    pub installation: Installation,
+    log: Log,
+    /// One process, or those of the parts in their order.
+    processes: Vec<Process>,
+}
+
+impl Installation {
+    /// A fresh one of the target's shape, if that can be had.
+    pub async fn new() -> Option<Self> {
+        Self::of(crate::SHAPE, 1).await
+    }
+
+    /// A fresh one; split, with this many replicas of each service.
+    pub async fn of(shape: Shape, replicas: usize) -> Option<Self> {
+        let postgres = match shape {
+            Shape::Sqlite => None,
+            Shape::Postgres | Shape::Split => match test_database::try_postgres() {
+                Ok(postgres) => Some(postgres),
+                Err(why) => {
+                    let test = std::thread::current();
+                    let name = test.name().unwrap_or("a test");
+                    not_run(&format!("{name} on {shape:?}"), why);
+                    return None;
+                }
+            },
+        };
+        let database_url = match postgres {
+            Some(postgres) => Some(postgres.create_database().await),
+            None => None,
+        };
+        let mut installation = Self {
+            shape,
+            folder: tempfile::tempdir().unwrap(),
+            database_url,
+            parts: Vec::new(),
+            settings: Settings::new(),
+        };
+        if let (Shape::Split, Some(postgres)) = (shape, postgres) {
+            installation.prepare_parts(postgres, replicas).await;
+        }
+        Some(installation)
+    }
+
+    /// More variables for all its processes.
+    pub fn with(mut self, more: &[(&str, &str)]) -> Self {
+        self.settings.extend(settings(more.iter().copied()));
+        self
+    }
+
+    /// Makes the schemas, the keys, and a login for each service.
+    async fn prepare_parts(&mut self, postgres: &Postgres, replicas: usize) {
+        let owner = self.database_url.clone().unwrap();
+        muster(
+            &["migrate", "up", "--database-url", &owner],
+            &Settings::new(),
+        )
+        .await;
+        let folder = self.folder.path().join("keys");
+        let folder = folder.to_str().unwrap();
+        muster(
+            &["admin", "service-keys", "--out", folder],
+            &Settings::new(),
+        )
+        .await;
+        let master_key = muster(&["admin", "master-key"], &Settings::new()).await;
+        let addresses: Vec<(&str, Vec<String>)> = SERVICES
+            .into_iter()
+            .map(|service| {
+                let replicas = (0..replicas).map(|_| format!("127.0.0.1:{}", free_port()));
+                (service, replicas.collect())
+            })
+            .collect();
+        for (service, replicas) in &addresses {
+            let mut told = settings([
+                ("MUSTER_SERVICE_KEY", format!("{folder}/{service}.pem")),
+                ("MUSTER_SERVICE_KEYS", format!("{folder}/services.json")),
+            ]);
+            let peers = addresses.iter().filter(|(peer, _)| *peer != "gateway");
+            told.extend(peers.map(|(peer, replicas)| (variable(peer), replicas.join(","))));
+            if *service != "gateway" {
+                let role = format!("muster_{}", service.replace('-', "_"));
+                let url = postgres.create_login(&owner, &role).await;
+                told.extend(settings([("MUSTER_DATABASE_URL", url)]));
+                told.extend(settings([("MUSTER_DATABASE_CONNECTIONS", "4")]));
+            }
+            if *service == "key-management" {
+                told.extend(settings([("MUSTER_MASTER_KEY", master_key.trim())]));
+            }
+            self.parts.extend(replicas.iter().map(|address| {
+                let mut settings = told.clone();
+                settings.push(("MUSTER_LISTEN".to_owned(), address.clone()));
+                Part {
+                    service,
+                    address: address.clone(),
+                    settings,
+                }
+            }));
+        }
+    }
+
+    /// What commands that speak for an operator are told.
+    fn operator(&self) -> Settings {
+        let mut told = self.parts.last().unwrap().settings.clone();
+        let key = self.folder.path().join("keys/operator.pem");
+        told.extend(settings([
+            ("MUSTER_SERVICE_KEY", key.to_str().unwrap()),
+            ("MUSTER_ADMIN_EMAIL", ADMIN),
+            ("MUSTER_ADMIN_PASSWORD", PASSWORD),
+        ]));
+        told
+    }
+
+    /// What the only process of the other shapes is told.
+    fn whole(&self) -> Settings {
+        let folder = self.folder.path().to_str().unwrap();
+        let mut told = settings([
+            ("MUSTER_DATA", folder),
+            ("MUSTER_LISTEN", "127.0.0.1:0"),
+            ("MUSTER_ADMIN_EMAIL", ADMIN),
+            ("MUSTER_ADMIN_PASSWORD", PASSWORD),
+        ]);
+        if let Some(url) = &self.database_url {
+            told.extend(settings([("MUSTER_DATABASE_URL", url.as_str())]));
+            told.extend(settings([("MUSTER_DATABASE_CONNECTIONS", "4")]));
+        }
+        told
+    }
+}
+
+/// The variable that says where a service is.
+fn variable(service: &str) -> String {
+    format!("MUSTER_{}", service.replace('-', "_").to_uppercase())
+}
+
+impl Server {
+    /// Starts the program afresh, in the target's shape.
+    pub async fn start() -> Option<Self> {
+        let level = std::env::var("MUSTER_TEST_LOG").unwrap_or_else(|_| "warn".into());
+        Self::start_logging(&level).await
+    }
+
+    /// The same, logging at this level.
+    pub async fn start_logging(level: &str) -> Option<Self> {
+        let installation = Installation::new().await?;
+        Some(Self::start_on(installation.with(&[("MUSTER_LOG", level)])).await)
+    }
+
+    /// Starts the program on what was there before.
+    pub async fn start_on(installation: Installation) -> Self {
+        let mut server = Self::launch(installation, &[]);
+        server.is_ready().await;
+        if server.installation.shape == Shape::Split {
+            muster(&["admin", "init"], &server.installation.operator()).await;
+        }
+        server
+    }
+
+    /// Starts the processes, those of the parts in this order if one is given,
+    /// and does not wait until they are ready.
+    pub fn launch(installation: Installation, order: &[usize]) -> Self {
+        let log = Log::new(Mutex::default());
+        let mut server = Self {
+            url: String::new(),
+            log,
+            processes: Vec::new(),
+            installation,
+        };
+        if server.installation.shape != Shape::Split {
+            let mut told = server.installation.whole();
+            told.extend(server.installation.settings.clone());
+            let mut process = Process::start(&["up"], &told, &server.log);
+            let first = process.first_line();
+            let url = first.split(' ').find(|word| word.starts_with("http"));
+            server.url = url.expect(&first).to_owned();
+            server.processes.push(process);
+            return server;
+        }
+        let count = server.installation.parts.len();
+        let order = if order.is_empty() {
+            (0..count).collect()
+        } else {
+            order.to_vec()
+        };
+        let mut started: Vec<_> = order
+            .iter()
+            .map(|part| (*part, server.process(*part)))
+            .collect();
+        started.sort_by_key(|(part, _)| *part);
+        server.processes = started.into_iter().map(|(_, process)| process).collect();
+        let gateway = server.parts().iter().find(|part| part.service == "gateway");
+        server.url = format!("http://{}", gateway.unwrap().address);
+        server
+    }
+
+    /// The processes of the split shape.
+    pub fn parts(&self) -> &[Part] {
+        &self.installation.parts
+    }
+
+    fn process(&self, part: usize) -> Process {
+        let part = &self.installation.parts[part];
+        let mut told = part.settings.clone();
+        told.extend(self.installation.settings.clone());
+        Process::start(&["serve", part.service], &told, &self.log)
+    }
+
+    /// Kills one process of the split shape (SIGKILL).
+    pub fn kill_part(&mut self, part: usize) {
+        self.processes[part].kill();
+    }
+
+    /// Starts it again; does not wait until it is ready.
+    pub fn restart_part(&mut self, part: usize) {
+        self.processes[part] = self.process(part);
+    }
+
+    /// Waits until every process is ready.
+    pub async fn is_ready(&mut self) {
+        if self.installation.shape != Shape::Split {
+            return;
+        }
+        for part in 0..self.installation.parts.len() {
+            self.part_is_ready(part).await;
+        }
+    }
+
+    /// Waits until one process of the split shape is ready.
+    pub async fn part_is_ready(&mut self, part: usize) {
+        let Part {
+            service, address, ..
+        } = self.installation.parts[part].clone();
+        let deadline = tokio::time::Instant::now() + START;
+        loop {
+            let told = super::probe(&address, "/readyz").await;
+            if matches!(told, Some((200, _))) {
+                return;
+            }
+            assert!(
+                !self.processes[part].has_ended(),
+                "{service} has ended: {}",
+                self.log()
+            );
+            let late = tokio::time::Instant::now() > deadline;
+            assert!(!late, "{service} is not ready after {START:?}: {told:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the processes have written to standard error until now.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Kills all processes at once (SIGKILL), and gives back what they leave.
+    pub fn kill(mut self) -> Installation {
+        // All are killed before one is waited for.
+        self.processes.iter_mut().for_each(Process::cut);
+        self.processes.iter_mut().for_each(Process::kill);
+        self.installation
+    }
+
+    /// A client of this server without credentials.
+    pub fn anybody(&self) -> Caller {
+        Caller {
+            url: self.url.clone(),
+            authorization: None,
+        }
+    }
+
+    /// A client that sends this `Authorization` header.
+    pub fn caller(&self, authorization: impl Into<String>) -> Caller {
+        Caller {
+            url: self.url.clone(),
+            authorization: Some(authorization.into()),
+        }
+    }
+}
