@@ -1,9 +1,14 @@
 //! The one binary: composition of the services, and the commands of people
 //! and scripts.
 
+mod admin;
 mod bootstrap;
 mod client;
+mod compose;
+mod config;
 mod data_dir;
+mod migrate;
+mod serve;
 mod up;
 
 use std::process::ExitCode;
@@ -31,6 +36,12 @@ Examples:
 enum Command {
     /// Start all services and the gateway in one process, on embedded SQLite
     Up(up::Up),
+    /// Start one service, or the gateway, on PostgreSQL
+    Serve(Box<serve::Serve>),
+    /// Set an installation up: keys, and the first administrator
+    Admin(admin::Admin),
+    /// Bring the schemas of a PostgreSQL database up to date
+    Migrate(migrate::Migrate),
     #[command(flatten)]
     Client(client::Command),
 }
@@ -40,6 +51,9 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Up(up) => up.run().await,
+        Command::Serve(serve) => serve.run().await,
+        Command::Admin(admin) => admin.run().await,
+        Command::Migrate(migrate) => migrate.run().await,
         Command::Client(command) => client::run(command).await,
     }
 }
