@@ -39,7 +39,8 @@ logins() {
         echo "SELECT 'CREATE ROLE $login' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$login') \\gexec"
         echo "ALTER ROLE $login LOGIN PASSWORD '$(password "$login")';"
     done
-    echo "ALTER ROLE muster_owner CREATEROLE;"
+    # Whoever grants rights to a role here is a member of it.
+    echo "GRANT $(for s in "${services[@]}"; do role "$s"; done | paste -sd,) TO muster_owner;"
     echo "SELECT 'CREATE DATABASE \"$name\" OWNER muster_owner' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$name') \\gexec"
 }
 
