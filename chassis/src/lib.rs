@@ -8,11 +8,13 @@
 //! assembled into a server ([`server`]). There is no business word in it.
 
 pub mod authorize;
+pub mod balance;
 pub mod caller;
 pub mod clock;
 pub mod context;
 pub mod error;
 pub mod hash;
+pub mod health;
 pub mod listen;
 pub mod paging;
 pub mod peer;

@@ -1,15 +1,21 @@
 //! The only way to assemble a service: its layers can't be left out.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
+use proto::access::SERVICES;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::authorize::AuthorizeLayer;
 use crate::error::{Error, Result};
+use crate::health::Health;
 use crate::peer::{ServiceName, Stack};
 use crate::telemetry::LogLayer;
 use crate::token::Verifier;
@@ -78,13 +84,26 @@ where
     BoxCloneSyncService::new(service.map_err(|never: Infallible| match never {}))
 }
 
+/// How often callers of grpc.health.v1 are told what has changed.
+const TELL: Duration = Duration::from_millis(200);
+
 /// What every server answers besides its services: reflection (v1 and
-/// v1alpha) and health, for anybody.
-pub async fn reflection_and_health(descriptor_set: &'static [u8]) -> Result<Stack> {
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter
-        .set_service_status("", tonic_health::ServingStatus::Serving)
-        .await;
+/// v1alpha) and health, for anybody. Health is told of the process as a whole
+/// and of each service that is named.
+pub async fn reflection_and_health(
+    descriptor_set: &'static [u8],
+    state: &Health,
+    services: Vec<&'static str>,
+) -> Result<Stack> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tell(&reporter, state, &services).await;
+    let state = state.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TELL).await;
+            tell(&reporter, &state, &services).await;
+        }
+    });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(descriptor_set)
@@ -98,4 +117,55 @@ pub async fn reflection_and_health(descriptor_set: &'static [u8]) -> Result<Stac
         .prepare();
     #[expect(clippy::disallowed_methods, reason = "anybody may ask")]
     Ok(erase(routes))
+}
+
+async fn tell(reporter: &HealthReporter, state: &Health, services: &[&'static str]) {
+    let ready = state.report().ready;
+    let status = |well| match well {
+        true => ServingStatus::Serving,
+        false => ServingStatus::NotServing,
+    };
+    reporter.set_service_status("", status(ready)).await;
+    for service in services {
+        let well = ready && state.serves(service);
+        reporter.set_service_status(service, status(well)).await;
+    }
+}
+
+/// One service's port: probes over HTTP, reflection and health for anybody,
+/// and the service behind its layers.
+pub async fn port(name: ServiceName, service: Stack, state: &Health) -> Result<Stack> {
+    let services = SERVICES.iter().copied();
+    let ours = services.filter(|s| ServiceName::of_path(&format!("/{s}/")) == Some(name));
+    let own = reflection_and_health(proto::DESCRIPTOR_SET, state, ours.collect()).await?;
+    Ok(with_probes(state, own, service))
+}
+
+/// The port of probes alone.
+pub async fn probes(state: &Health) -> Result<Stack> {
+    let own = reflection_and_health(proto::DESCRIPTOR_SET, state, Vec::new()).await?;
+    Ok(with_probes(state, own.clone(), own))
+}
+
+fn with_probes(state: &Health, own: Stack, service: Stack) -> Stack {
+    let state = state.clone();
+    let answer = service_fn(move |request: http::Request<Body>| {
+        let probe = state.probe(request.method(), request.uri().path());
+        let stack = match request.uri().path().starts_with("/grpc.") {
+            true => own.clone(),
+            false => service.clone(),
+        };
+        async move {
+            if let Some(answer) = probe {
+                return Ok::<_, Infallible>(answer);
+            }
+            let answer = stack.oneshot(request).await;
+            Ok(answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http()))
+        }
+    });
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the service has its own authorization layer"
+    )]
+    erase(answer)
 }

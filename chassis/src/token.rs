@@ -27,6 +27,9 @@ const REMEMBERED: u64 = 10_000;
 /// How often an unknown `kid` may make a process ask for the keys again.
 const REFRESH: Duration = Duration::from_secs(5);
 
+/// How often a process that starts asks for the keys.
+const PREPARE: Duration = Duration::from_millis(200);
+
 /// What a token says (RFC 7519, RFC 9068).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Claims {
@@ -176,6 +179,25 @@ impl Verifier {
             true => Err(malformed()),
             false => Ok(claims),
         }
+    }
+
+    /// Asks for the public keys until they are known: with them, a token is
+    /// verified without asking anybody.
+    pub async fn prepare(&self) {
+        while !self.has_keys() {
+            if let Err(error) = self.refresh().await {
+                tracing::debug!(%error, "the public keys are not known yet");
+            }
+            tokio::time::sleep(PREPARE).await;
+        }
+    }
+
+    /// Whether the public keys are known.
+    pub fn has_keys(&self) -> bool {
+        let keys = self.0.keys.read();
+        !keys
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .is_empty()
     }
 
     async fn key(&self, kid: &str) -> Result<DecodingKey> {

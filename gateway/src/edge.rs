@@ -3,9 +3,9 @@
 //! all else is transcoded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::token::Verifier;
 use chassis::{Clock, Error};
@@ -36,21 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct BaseUrl(pub(crate) String);
 
-/// Whether the process takes requests. Cheap to clone; clones share.
-#[derive(Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Says whether the process takes requests.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// Everything behind the port. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Edge(pub(crate) Arc<Inner>);
@@ -66,7 +51,7 @@ pub(crate) struct Inner {
     /// Health and reflection.
     pub(crate) own: Stack,
     pub(crate) clock: Clock,
-    pub(crate) readiness: Readiness,
+    pub(crate) health: Health,
     pub(crate) tls: bool,
 }
 
@@ -115,13 +100,9 @@ impl Edge {
     }
 
     async fn http(self, request: Request<Body>) -> (String, Response<Body>) {
-        let probe = match request.uri().path() {
-            "/healthz" => Some(true),
-            "/readyz" => Some(self.0.readiness.get()),
-            _ => None,
-        };
-        if let Some(well) = probe {
-            return (request.uri().path().to_owned(), state(well));
+        let path = request.uri().path();
+        if let Some(answer) = self.0.health.probe(request.method(), path) {
+            return (path.to_owned(), answer);
         }
         let matched = match self
             .0
@@ -268,22 +249,6 @@ fn base_url(request: &Request<Body>, tls: bool) -> BaseUrl {
     let scheme = text("x-forwarded-proto").filter(|s| matches!(*s, "http" | "https"));
     let scheme = scheme.unwrap_or(if tls { "https" } else { "http" });
     BaseUrl(format!("{scheme}://{host}"))
-}
-
-/// The answer of a probe.
-fn state(well: bool) -> Response<Body> {
-    let (status, text) = if well {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    };
-    let mut response = Response::new(Body::new(http_body_util::Full::from(text)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
 }
 
 fn dialect(service: &str) -> Option<&'static Dialect> {

@@ -14,6 +14,7 @@ mod exchange;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use chassis::health::Health;
 use chassis::peer::{Peers, Stack};
 use chassis::server::{ServiceStack, erase, reflection_and_health};
 use chassis::service_identity::ServiceIdentity;
@@ -22,13 +23,12 @@ use chassis::{Clock, Error, Result};
 use futures::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
+use proto::access::SERVICES;
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use transcoder::Transcoder;
-
-pub use edge::Readiness;
 
 /// What a gateway is made of.
 pub struct Gateway {
@@ -40,8 +40,8 @@ pub struct Gateway {
     pub verifier: Verifier,
     /// The time.
     pub clock: Clock,
-    /// Whether the process takes requests.
-    pub readiness: Readiness,
+    /// What the process depends on.
+    pub health: Health,
     /// Whether the port speaks TLS.
     pub tls: bool,
     /// Origins whose pages may call from a browser, such as `https://console.example.com`.
@@ -67,10 +67,11 @@ impl Gateway {
             ),
             verifier: self.verifier,
             dialects: dialects::mount(stack, &self.peers).build(),
-            own: reflection_and_health(proto::DESCRIPTOR_SET).await?,
+            own: reflection_and_health(proto::DESCRIPTOR_SET, &self.health, SERVICES.to_vec())
+                .await?,
             peers: self.peers,
             clock: self.clock,
-            readiness: self.readiness,
+            health: self.health,
             tls: self.tls,
         }));
         let answer = service_fn(move |request: Request<Body>| {

@@ -1,0 +1,159 @@
+//! How the parts of the program are put together, in one process or many.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use chassis::health::Health;
+use chassis::peer::{Peers, ServiceName, Stack};
+use chassis::revocation::{self, Revocations};
+use chassis::service_identity::{ServiceIdentity, ServiceKeys};
+use chassis::store::schema::Schema;
+use chassis::store::{Postgres, Store};
+use chassis::token::Verifier;
+use chassis::{Clock, Error, Result};
+use key_management::MasterKey;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Problems;
+
+/// What every process has once.
+#[derive(Clone)]
+pub(crate) struct Process {
+    pub(crate) clock: Clock,
+    pub(crate) peers: Peers,
+    pub(crate) revocations: Revocations,
+    pub(crate) verifier: Verifier,
+    pub(crate) health: Health,
+}
+
+impl Process {
+    /// A process that knows the services by these keys.
+    pub(crate) fn new(clock: Clock, services: ServiceKeys) -> Self {
+        let (peers, revocations) = (Peers::default(), Revocations::default());
+        let verifier = Verifier::new(peers.clone(), services, revocations.clone(), clock.clone());
+        Self {
+            clock,
+            peers,
+            revocations,
+            verifier,
+            health: Health::default(),
+        }
+    }
+
+    /// Learns what must not be accepted and by which keys, from key
+    /// management, for as long as the process lives; without either it is not
+    /// ready.
+    pub(crate) fn follow(&self, identity: ServiceIdentity) {
+        let revocations = self.revocations.clone();
+        self.health.need("revocations", move || {
+            let silent = "the stream from key management is not heard".to_owned();
+            revocations.is_live().then_some(()).ok_or(silent)
+        });
+        let verifier = self.verifier.clone();
+        self.health.need("public keys", move || {
+            let unknown = "key management has not told them yet".to_owned();
+            verifier.has_keys().then_some(()).ok_or(unknown)
+        });
+        tokio::spawn(revocation::follow(
+            self.peers.clone(),
+            identity,
+            self.revocations.clone(),
+            self.clock.clone(),
+        ));
+        let verifier = self.verifier.clone();
+        tokio::spawn(async move { verifier.prepare().await });
+    }
+
+    /// A service, on its store.
+    pub(crate) fn service(
+        &self,
+        name: ServiceName,
+        store: Store,
+        identity: ServiceIdentity,
+        master: Option<&[u8; 32]>,
+    ) -> Result<Stack> {
+        let (clock, peers, verifier) = (
+            self.clock.clone(),
+            self.peers.clone(),
+            self.verifier.clone(),
+        );
+        Ok(match name {
+            ServiceName::Identity => identity::stack(store, clock, peers, identity, verifier),
+            ServiceName::Tenancy => tenancy::stack(store, clock, peers, identity, verifier),
+            ServiceName::DeviceRegistry => device_registry::stack(store, clock, verifier),
+            ServiceName::KeyManagement => {
+                let master = master.ok_or_else(|| Error::internal("there is no master key"))?;
+                let master = MasterKey::new(master)?;
+                key_management::stack(store, clock, peers, identity, verifier, master)
+            }
+        })
+    }
+}
+
+/// A service's own SQLite file, made and migrated if need be.
+pub(crate) async fn sqlite(name: ServiceName, file: &Path, clock: &Clock) -> Result<Store> {
+    match name {
+        ServiceName::Identity => Store::sqlite::<identity::Migrator>(file, clock).await,
+        ServiceName::Tenancy => Store::sqlite::<tenancy::Migrator>(file, clock).await,
+        ServiceName::DeviceRegistry => {
+            Store::sqlite::<device_registry::Migrator>(file, clock).await
+        }
+        ServiceName::KeyManagement => Store::sqlite::<key_management::Migrator>(file, clock).await,
+    }
+}
+
+/// A service's schema of a PostgreSQL database, whether it answers by now or not.
+pub(crate) async fn postgres(
+    name: ServiceName,
+    database: &Postgres,
+    clock: &Clock,
+) -> Result<Store> {
+    let schema = Schema::of(name);
+    match name {
+        ServiceName::Identity => {
+            Store::postgres::<identity::Migrator>(database, schema, clock).await
+        }
+        ServiceName::Tenancy => Store::postgres::<tenancy::Migrator>(database, schema, clock).await,
+        ServiceName::DeviceRegistry => {
+            Store::postgres::<device_registry::Migrator>(database, schema, clock).await
+        }
+        ServiceName::KeyManagement => {
+            Store::postgres::<key_management::Migrator>(database, schema, clock).await
+        }
+    }
+}
+
+/// A port to listen on.
+pub(crate) async fn bind(address: SocketAddr) -> std::result::Result<TcpListener, Problems> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|e| Problems::one(format!("can't listen on {address}: {e}")))
+}
+
+/// Done when the process is told to stop and, after a while in which it says
+/// that it is not ready, has to stop.
+pub(crate) fn stop(health: &Health, delay: Duration) -> impl Future<Output = ()> + use<> {
+    let health = health.clone();
+    async move {
+        told_to_stop().await;
+        health.stop();
+        tracing::info!("stopping: what runs may finish");
+        tokio::time::sleep(delay).await;
+    }
+}
+
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // Without handlers, the signals end the process at once.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => (),
+        _ = interrupt.recv() => (),
+    }
+}

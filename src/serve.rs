@@ -1,0 +1,310 @@
+//! `muster serve`: one service a process. It listens at once and waits for
+//! nothing; until what it needs is there, it says what is missing.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chassis::balance::Balance;
+use chassis::peer::ServiceName;
+use chassis::service_identity::{PrivateKey, ServiceIdentity, ServiceKeys};
+use chassis::store::Postgres;
+use chassis::{Clock, listen, server};
+use clap::{Args, ValueEnum};
+use gateway::Gateway;
+use tokio::net::TcpListener;
+
+use crate::compose::{self, Process};
+use crate::config::{self, Certificate, Database, Edge, EdgeOptions, Logging, Master, Problems};
+
+/// What `muster serve` can be told.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  muster serve identity --database-url postgres://muster_identity@db/muster \\
+    --service-key keys/identity.pem --service-keys keys/services.json \\
+    --tenancy tenancy:8081 --key-management key-management:8081
+  muster serve gateway --listen 0.0.0.0:8080 --service-key keys/gateway.pem --service-keys keys/services.json \\
+    --identity identity:8081 --tenancy tenancy:8081 --device-registry registry:8081 --key-management keys:8081
+
+`muster admin service-keys` makes the keys, `muster migrate up` the tables. Each flag can be set by its variable.")]
+pub(crate) struct Serve {
+    /// The service to run
+    #[arg(value_enum)]
+    service: Which,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8081, of the gateway 127.0.0.1:8080]
+    #[arg(long, env = "MUSTER_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Address of a second port that only tells health, without TLS
+    #[arg(long, env = "MUSTER_PROBE_LISTEN")]
+    probe_listen: Option<SocketAddr>,
+    /// How long to go on taking calls when told to stop, while saying not to be ready
+    #[arg(long, value_name = "DURATION", env = "MUSTER_DRAIN_DELAY", default_value = "0s", value_parser = humantime::parse_duration)]
+    drain_delay: Duration,
+    #[command(flatten)]
+    certificate: Certificate,
+    /// Callers must present a certificate that this CA signed, PEM; not for the gateway
+    #[arg(long, env = "MUSTER_TLS_CLIENT_CA", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Call the other services by TLS and trust this CA only, PEM; --tls-cert is shown to them
+    #[arg(long, env = "MUSTER_PEER_CA")]
+    peer_ca: Option<PathBuf>,
+    /// Where identity is: host:port, separated by commas; a name stands for all its addresses
+    #[arg(long, value_name = "PLACES", env = "MUSTER_IDENTITY")]
+    identity: Option<String>,
+    /// Where tenancy is
+    #[arg(long, value_name = "PLACES", env = "MUSTER_TENANCY")]
+    tenancy: Option<String>,
+    /// Where the device registry is
+    #[arg(long, value_name = "PLACES", env = "MUSTER_DEVICE_REGISTRY")]
+    device_registry: Option<String>,
+    /// Where key management is
+    #[arg(long, value_name = "PLACES", env = "MUSTER_KEY_MANAGEMENT")]
+    key_management: Option<String>,
+    #[command(flatten)]
+    database: Database,
+    /// The service's own private key, PEM, as of `muster admin service-keys`
+    #[arg(long, value_name = "FILE", env = "MUSTER_SERVICE_KEY")]
+    service_key: Option<PathBuf>,
+    /// Everybody's public keys: services.json
+    #[arg(long, value_name = "FILE", env = "MUSTER_SERVICE_KEYS")]
+    service_keys: Option<PathBuf>,
+    #[command(flatten)]
+    master: Master,
+    #[command(flatten)]
+    edge: Edge,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+/// What a process can be.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Identity,
+    Tenancy,
+    DeviceRegistry,
+    KeyManagement,
+    Gateway,
+}
+
+impl Which {
+    /// The service of the contract; none for the gateway.
+    fn service(self) -> Option<ServiceName> {
+        Some(match self {
+            Self::Identity => ServiceName::Identity,
+            Self::Tenancy => ServiceName::Tenancy,
+            Self::DeviceRegistry => ServiceName::DeviceRegistry,
+            Self::KeyManagement => ServiceName::KeyManagement,
+            Self::Gateway => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        self.service().map_or("gateway", ServiceName::as_str)
+    }
+
+    /// Whom it calls.
+    fn calls(self) -> &'static [ServiceName] {
+        use ServiceName::{Identity, KeyManagement, Tenancy};
+        match self {
+            Self::Identity => &[Tenancy, KeyManagement],
+            Self::Tenancy => &[Identity, KeyManagement],
+            Self::DeviceRegistry => &[KeyManagement],
+            Self::KeyManagement => &[Identity, Tenancy],
+            Self::Gateway => &ServiceName::ALL,
+        }
+    }
+}
+
+/// What was told, once it was checked.
+struct Checked {
+    key: PrivateKey,
+    keys: ServiceKeys,
+    places: Vec<(ServiceName, Vec<String>)>,
+    /// There for every service, and not for the gateway.
+    database: Option<Postgres>,
+    /// There for key management.
+    master: Option<[u8; 32]>,
+    edge: EdgeOptions,
+}
+
+impl Serve {
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(self) -> ExitCode {
+        self.logging.start();
+        match self.start().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problems) => problems.exit(),
+        }
+    }
+
+    async fn start(self) -> Result<(), Problems> {
+        let checked = self.check()?;
+        let name = self.service.name();
+        let tls = match self.certificate.files() {
+            Some((certificate, key)) => Some(listen::tls(certificate, key)?),
+            None => None,
+        };
+        let listener = compose::bind(self.listen.unwrap_or_else(|| self.usual_address())).await?;
+        let probes = match self.probe_listen {
+            Some(address) => Some(compose::bind(address).await?),
+            None => None,
+        };
+        let clock = Clock::system();
+        let process = Process::new(clock.clone(), checked.keys.clone());
+        let identity = ServiceIdentity::new(name, &checked.key, clock);
+        let stack = self.assemble(&process, identity, checked).await?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        greet(name, scheme, &listener, probes.as_ref());
+        if let Some(probes) = probes {
+            // It answers to the end, and says that the process stops.
+            let stack = server::probes(&process.health).await?;
+            tokio::spawn(listen::serve(probes, stack, None, std::future::pending()));
+        }
+        let stop = compose::stop(&process.health, self.drain_delay);
+        listen::serve(listener, stack, tls, stop).await;
+        Ok(())
+    }
+
+    fn usual_address(&self) -> SocketAddr {
+        let port = match self.service {
+            Which::Gateway => 8080,
+            _ => 8081,
+        };
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    }
+
+    /// Reads what clap does not check; all problems at once.
+    fn check(&self) -> Result<Checked, Problems> {
+        let mut problems = Problems::default();
+        let name = self.service.name();
+        let read = |problems: &mut Problems, flag: &str, file: &Option<PathBuf>| match file {
+            Some(file) => problems.take(flag, config::read(file)),
+            None => {
+                problems.add(format!(
+                    "{flag} is needed; `muster admin service-keys` makes it"
+                ));
+                None
+            }
+        };
+        let key = read(&mut problems, "--service-key", &self.service_key)
+            .and_then(|pem| problems.take("--service-key", PrivateKey::from_pem(&pem)));
+        let keys = read(&mut problems, "--service-keys", &self.service_keys)
+            .and_then(|json| problems.take("--service-keys", ServiceKeys::from_json(&json)));
+        if let (Some(key), Some(keys)) = (&key, &keys)
+            && !keys.has(name, key)
+        {
+            problems.add(format!(
+                "--service-key is not the key that --service-keys has for {name}"
+            ));
+        }
+        let places = self.places(&mut problems);
+        let database = self.database.check(&mut problems);
+        if database.is_none() && self.service != Which::Gateway {
+            problems.add("--database-url is needed, such as postgres://user@host/muster");
+        }
+        let master = self.master.check(&mut problems);
+        if master.is_none() && self.service == Which::KeyManagement {
+            problems.add("MUSTER_MASTER_KEY or --master-key-file is needed; `muster admin master-key` makes one");
+        }
+        if self.tls_client_ca.is_some() && self.service == Which::Gateway {
+            problems.add("--tls-client-ca: the gateway's callers have credentials instead");
+        }
+        let edge = self.edge.check(&mut problems);
+        let checked = key.zip(keys).map(|(key, keys)| Checked {
+            key,
+            keys,
+            places,
+            database,
+            master,
+            edge,
+        });
+        problems.or(checked)
+    }
+
+    /// Where those are that this service calls.
+    fn places(&self, problems: &mut Problems) -> Vec<(ServiceName, Vec<String>)> {
+        let mut places = Vec::new();
+        for name in self.service.calls() {
+            let text = match name {
+                ServiceName::Identity => &self.identity,
+                ServiceName::Tenancy => &self.tenancy,
+                ServiceName::DeviceRegistry => &self.device_registry,
+                ServiceName::KeyManagement => &self.key_management,
+            };
+            let named: Vec<String> = text
+                .iter()
+                .flat_map(|text| text.split(','))
+                .map(|place| place.trim().to_owned())
+                .filter(|place| !place.is_empty())
+                .collect();
+            if named.is_empty() {
+                problems.add(format!(
+                    "--{} is needed: host:port of that service",
+                    name.as_str()
+                ));
+            }
+            for place in named
+                .iter()
+                .filter(|p| !proto::validate::is_host_and_port(p))
+            {
+                problems.add(format!("--{}: `{place}` is no host:port", name.as_str()));
+            }
+            places.push((*name, named));
+        }
+        places
+    }
+
+    async fn assemble(
+        &self,
+        process: &Process,
+        identity: ServiceIdentity,
+        checked: Checked,
+    ) -> Result<chassis::peer::Stack, Problems> {
+        for (name, places) in &checked.places {
+            let stack = Balance::new(places)?.stack();
+            process.peers.set(*name, stack);
+        }
+        let Some(service) = self.service.service() else {
+            process.follow(identity.clone());
+            let gateway = Gateway {
+                peers: process.peers.clone(),
+                identity,
+                verifier: process.verifier.clone(),
+                clock: process.clock.clone(),
+                health: process.health.clone(),
+                tls: self.certificate.files().is_some(),
+                cors_origins: checked.edge.cors_origins,
+            };
+            return Ok(gateway.build().await?);
+        };
+        let database = checked.database.ok_or_else(Problems::default)?;
+        let store = compose::postgres(service, &database, &process.clock).await?;
+        process.health.need_database("database", store.clone());
+        let stack = process.service(service, store, identity.clone(), checked.master.as_ref())?;
+        // Key management asks itself for its keys and revocations.
+        process.peers.set(service, stack.clone());
+        process.follow(identity);
+        Ok(server::port(service, stack, &process.health).await?)
+    }
+}
+
+/// Tells where it listens: on standard output, where the log is not.
+fn greet(name: &str, scheme: &str, listener: &TcpListener, probes: Option<&TcpListener>) {
+    let mut out = std::io::stdout().lock();
+    let address = |listener: &TcpListener| {
+        let address = listener.local_addr();
+        address.map_or_else(|e| e.to_string(), |address| address.to_string())
+    };
+    let _ = writeln!(
+        out,
+        "Muster {name} listens on {scheme}://{}",
+        address(listener)
+    );
+    if let Some(probes) = probes {
+        let _ = writeln!(out, "Probes are answered on http://{}", address(probes));
+    }
+    let _ = out.flush();
+}
