@@ -35,6 +35,7 @@ role() { echo "muster_${1//-/_}"; }
 logins() {
     echo "-- Logins of Muster: the owner of the schemas, and one for each service, which owns nothing."
     echo "SET password_encryption = 'scram-sha-256';"
+    echo "SET client_min_messages = warning;"
     for login in muster_owner $(for s in "${services[@]}"; do role "$s"; done); do
         echo "SELECT 'CREATE ROLE $login' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$login') \\gexec"
         echo "ALTER ROLE $login LOGIN PASSWORD '$(password "$login")';"
