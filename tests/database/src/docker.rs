@@ -17,6 +17,7 @@ const IMAGE: &str = "postgres:17";
 const PULL_AND_START: Duration = Duration::from_secs(300);
 
 pub(crate) struct Container {
+    name: String,
     container: ContainerAsync<GenericImage>,
     _leash: Leash,
 }
@@ -53,6 +54,7 @@ pub(crate) async fn start() -> Result<Postgres> {
     Ok(Postgres {
         superuser,
         started: Started::Docker(Box::new(Container {
+            name,
             container,
             _leash: leash,
         })),
@@ -73,6 +75,19 @@ fn is_there() -> Result<()> {
 }
 
 impl Container {
+    /// What it said last, if it has ended.
+    pub(crate) async fn last_words(&self) -> Option<String> {
+        if self.container.is_running().await.unwrap_or(true) {
+            return None;
+        }
+        let told = Command::new("docker").args(["logs", &self.name]).output();
+        let told = told.map_or_else(
+            |e| e.to_string(),
+            |told| String::from_utf8_lossy(&told.stderr).trim().to_owned(),
+        );
+        Some(format!("the container has ended: {told}"))
+    }
+
     /// Kills it.
     pub(crate) async fn stop(&self) -> Result<()> {
         let killed = self.container.stop_with_timeout(Some(0)).await;

@@ -248,24 +248,22 @@ impl Postgres {
     async fn answers(&self) -> Result<PgConnection> {
         let asked = tokio::time::timeout(START, async {
             loop {
-                match connect(&self.superuser).await {
-                    Ok(connection) => break Ok(connection),
-                    Err(why) if self.may_come() => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        drop(why);
+                match (connect(&self.superuser).await, &self.started) {
+                    (Ok(connection), _) => break Ok(connection),
+                    (Err(why), Started::Elsewhere) => break Err(why),
+                    (Err(_), Started::Local(_)) => {}
+                    (Err(_), Started::Docker(container)) => {
+                        if let Some(words) = container.last_words().await {
+                            break Err(words);
+                        }
                     }
-                    Err(why) => break Err(why),
                 }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
         asked
             .await
             .unwrap_or_else(|_| Err(format!("{} did not answer in {START:?}", self.address())))
-    }
-
-    /// A server of ours is starting; another's is there or not.
-    fn may_come(&self) -> bool {
-        !matches!(self.started, Started::Elsewhere)
     }
 }
 
