@@ -2,6 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{text, uuid_null};
+use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::schema::{id, number, time, transaction, unique};
 
@@ -25,6 +26,7 @@ impl MigrationTrait for Migration {
             .col(time("time"))
             .col(text("actor"))
             .col(text("method"))
+            .col(text("collection"))
             .col(text("resource"))
             .col(text("request_id"))
             .col(text("source"))
@@ -32,20 +34,32 @@ impl MigrationTrait for Migration {
             .to_owned();
         manager.create_table(table).await?;
         manager.create_index(unique("events", &["id"])).await?;
-        // A tenant's record is read newest first; so are one thing's and one actor's.
-        for columns in [
-            &["tenant_id", "time"][..],
-            &["tenant_id", "resource", "time"],
-            &["tenant_id", "actor", "time"],
-        ] {
+        // A tenant's record is read newest first; so are one actor's, one
+        // thing's and one collection's.
+        for filter in [None, Some("actor"), Some("resource"), Some("collection")] {
+            let columns = ["tenant_id"]
+                .into_iter()
+                .chain(filter)
+                .chain(["time", "id"]);
+            let columns: Vec<_> = columns.collect();
             let mut index = Index::create();
             index
                 .name(format!("events_{}_idx", columns.join("_")))
                 .table("events");
             for column in columns {
-                index.col(*column);
+                index.col(column);
             }
             manager.create_index(index).await?;
+        }
+        // What happened stays; in PostgreSQL, the service's role lacks the rights.
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            for change in ["UPDATE", "DELETE"] {
+                let sql = format!(
+                    "CREATE TRIGGER events_no_{change} BEFORE {change} ON events
+                     BEGIN SELECT RAISE(ABORT, 'what happened stays'); END"
+                );
+                manager.get_connection().execute_unprepared(&sql).await?;
+            }
         }
         Ok(())
     }

@@ -31,7 +31,6 @@ impl MigrationTrait for Migration {
             // A presented key is found by its id alone.
             unique("api_keys", &["id"]),
             live_names(),
-            unique("api_clients", &["tenant_id", "id"]),
             unique("api_clients", &["id"]),
             unique("api_clients", &["client_key"]),
             unique("tokens", &["tenant_id", "id"]),
@@ -97,6 +96,8 @@ fn api_clients() -> TableCreateStatement {
         .col(id())
         .col(tenant())
         .col(big_integer("tenant_number"))
+        // Here, and not after: PostgreSQL wants it before what refers to it.
+        .index(&mut unique("api_clients", &["tenant_id", "id"]))
         .col(string("client_key"))
         .col(string("display_name"))
         .col(text("permissions"))
