@@ -4,9 +4,11 @@
 //! Everything that must be done alike, and right, is here: who calls
 //! ([`caller`]), by which token ([`token`]), whether the call is allowed
 //! ([`authorize`]), which rows the caller may touch ([`store`]), how it fails
-//! ([`error`]), how lists are paged ([`paging`]), and how the whole is
-//! assembled into a server ([`server`]). There is no business word in it.
+//! ([`error`]), how lists are paged ([`paging`]), how what was changed is told
+//! ([`audit`]), and how the whole is assembled into a server ([`server`]).
+//! There is no business word in it.
 
+pub mod audit;
 pub mod authorize;
 pub mod balance;
 pub mod caller;

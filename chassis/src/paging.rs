@@ -27,21 +27,12 @@ pub struct Page {
 impl Page {
     /// Reads `page_size` and `page_token` of a request.
     pub fn new(page_size: i32, page_token: &str) -> Result<Self> {
-        let size = match u64::try_from(page_size).unwrap_or_default() {
-            0 => DEFAULT_SIZE,
-            size => size.min(MAX_SIZE),
-        };
         let after = match page_token {
             "" => None,
-            token => Some(read(token).ok_or_else(|| {
-                Error::invalid(
-                    "page_token",
-                    "is no token of a page before; leave it out to begin at the first page",
-                )
-            })?),
+            token => Some(i64::from_be_bytes(read(token)?)),
         };
         Ok(Self {
-            size,
+            size: size(page_size),
             after,
             skip: 0,
         })
@@ -76,18 +67,40 @@ impl Page {
     }
 }
 
+/// How many rows a request wants, by its `page_size`.
+pub fn size(page_size: i32) -> u64 {
+    match u64::try_from(page_size).unwrap_or_default() {
+        0 => DEFAULT_SIZE,
+        size => size.min(MAX_SIZE),
+    }
+}
+
 /// The token of the page that begins after the row with this number.
 pub fn token_after(number: i64) -> String {
+    write(number.to_be_bytes())
+}
+
+/// A page token that holds the place of a row; clients don't look into it.
+pub fn write<const N: usize>(place: [u8; N]) -> String {
     let mut bytes = vec![VERSION];
-    bytes.extend(number.to_be_bytes());
+    bytes.extend(place);
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn read(token: &str) -> Option<i64> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-    let (version, number) = bytes.split_first()?;
-    let number = i64::from_be_bytes(number.try_into().ok()?);
-    (*version == VERSION).then_some(number)
+/// The place that a page token holds.
+pub fn read<const N: usize>(token: &str) -> Result<[u8; N]> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok();
+    let place = bytes.as_deref().and_then(|bytes| {
+        let (version, place) = bytes.split_first()?;
+        let place = place.try_into().ok()?;
+        (*version == VERSION).then_some(place)
+    });
+    place.ok_or_else(|| {
+        Error::invalid(
+            "page_token",
+            "is no token of a page before; leave it out to begin at the first page",
+        )
+    })
 }
 
 #[cfg(test)]

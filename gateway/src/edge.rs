@@ -46,8 +46,9 @@ pub(crate) struct Inner {
     pub(crate) exchange: Exchange,
     pub(crate) verifier: Verifier,
     pub(crate) peers: Peers,
-    /// The dialects' services.
-    pub(crate) dialects: Stack,
+    /// What the gateway itself answers behind authorization: the dialects'
+    /// services, and the record of all services.
+    pub(crate) services: Stack,
     /// Health and reflection.
     pub(crate) own: Stack,
     pub(crate) clock: Clock,
@@ -60,7 +61,7 @@ impl Inner {
     fn stack(&self, path: &str) -> Stack {
         match ServiceName::of_path(path) {
             Some(name) => self.peers.forward(name),
-            None if path.starts_with("/muster.dialect.") => self.dialects.clone(),
+            None if path.starts_with("/muster.") => self.services.clone(),
             None => self.own.clone(),
         }
     }

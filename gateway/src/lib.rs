@@ -5,6 +5,7 @@
 //! ([`credentials`], [`exchange`]), and re-exposes the documented REST paths
 //! of other systems ([`dialects`]). It has no database and no business rule.
 
+mod audit;
 mod credentials;
 mod dialects;
 mod domain;
@@ -24,6 +25,7 @@ use futures::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use proto::access::SERVICES;
+use proto::audit::audit_service_server::AuditServiceServer;
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
@@ -57,6 +59,9 @@ impl Gateway {
             .map_err(Error::internal)?;
         let sources = credentials::Sources::read(proto::DESCRIPTOR_SET).map_err(Error::Internal)?;
         let stack = ServiceStack::named("gateway", self.verifier.clone());
+        let audit = audit::Audit {
+            peers: self.peers.clone(),
+        };
         let edge = edge::Edge(Arc::new(edge::Inner {
             transcoder,
             sources,
@@ -66,7 +71,9 @@ impl Gateway {
                 self.clock.clone(),
             ),
             verifier: self.verifier,
-            dialects: dialects::mount(stack, &self.peers).build(),
+            services: dialects::mount(stack, &self.peers)
+                .with(AuditServiceServer::new(audit))
+                .build(),
             own: reflection_and_health(proto::DESCRIPTOR_SET, &self.health, SERVICES.to_vec())
                 .await?,
             peers: self.peers,

@@ -21,6 +21,13 @@ impl<I: fmt::Display> From<(&'static str, I)> for Resource {
     }
 }
 
+impl Resource {
+    /// What it belongs to, such as `devices`.
+    fn collection(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+}
+
 /// Who changes what, in which tenant.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -56,6 +63,7 @@ impl Record {
             time: Set(clock.now()),
             actor: Set(self.actor.clone()),
             method: Set(call.method),
+            collection: Set(self.resource.collection().to_owned()),
             resource: Set(self.resource.0.clone()),
             request_id: Set(call.request_id),
             source: Set(call
@@ -92,6 +100,8 @@ pub mod event {
         pub actor: String,
         /// By which method of the contract; empty if the service did it by itself.
         pub method: String,
+        /// The first part of the resource's name.
+        pub collection: String,
         /// What, as a resource name.
         pub resource: String,
         /// In which request of the client.

@@ -17,11 +17,11 @@ mod references;
 mod sites;
 mod tags;
 
-use chassis::Clock;
 use chassis::peer::{ServiceName, Stack};
 use chassis::server::ServiceStack;
 use chassis::store::Store;
 use chassis::token::Verifier;
+use chassis::{Clock, audit};
 use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
@@ -32,6 +32,7 @@ pub use migrations::registry::Migrator;
 
 /// The whole service, on a database that [`Migrator`] brought up to date.
 pub fn stack(store: Store, clock: Clock, verifier: Verifier) -> Stack {
+    let audit = audit::service(ServiceName::DeviceRegistry, store.clone());
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -52,5 +53,6 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier) -> Stack {
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
         .with(CommandServiceServer::new(commands))
+        .with(audit)
         .build()
 }

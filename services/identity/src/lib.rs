@@ -14,7 +14,7 @@ use chassis::server::ServiceStack;
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
-use chassis::{Clock, Error};
+use chassis::{Clock, Error, audit};
 use proto::identity::auth_service_server::AuthServiceServer;
 use proto::identity::user_service_server::UserServiceServer;
 use uuid::Uuid;
@@ -29,6 +29,7 @@ pub fn stack(
     identity: ServiceIdentity,
     verifier: Verifier,
 ) -> Stack {
+    let audit = audit::service(ServiceName::Identity, store.clone());
     let passwords = passwords::Passwords::new();
     let tokens = tokens::Tokens {
         peers: peers.clone(),
@@ -52,6 +53,7 @@ pub fn stack(
     ServiceStack::new(ServiceName::Identity, verifier)
         .with(AuthServiceServer::new(auth))
         .with(UserServiceServer::new(users))
+        .with(audit)
         .build()
 }
 

@@ -16,12 +16,12 @@ mod revocations;
 mod signer;
 mod tokens;
 
-use chassis::Clock;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
+use chassis::{Clock, audit};
 use proto::keys::api_client_service_server::ApiClientServiceServer;
 use proto::keys::api_key_service_server::ApiKeyServiceServer;
 use proto::keys::credential_service_server::CredentialServiceServer;
@@ -39,6 +39,7 @@ pub fn stack(
     verifier: Verifier,
     master: MasterKey,
 ) -> Stack {
+    let audit = audit::service(ServiceName::KeyManagement, store.clone());
     let master = std::sync::Arc::new(master);
     let signer = signer::Signer::new(store.clone(), master.clone(), clock.clone());
     let revocations = revocations::Revoker::new(store.clone(), clock.clone());
@@ -74,5 +75,6 @@ pub fn stack(
         .with(ApiClientServiceServer::new(clients))
         .with(TokenServiceServer::new(tokens))
         .with(CredentialServiceServer::new(credentials))
+        .with(audit)
         .build()
 }

@@ -11,7 +11,7 @@ use chassis::server::ServiceStack;
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
-use chassis::{Clock, Error};
+use chassis::{Clock, Error, audit};
 use proto::tenancy::member_service_server::MemberServiceServer;
 use proto::tenancy::tenant_service_server::TenantServiceServer;
 use uuid::Uuid;
@@ -26,6 +26,7 @@ pub fn stack(
     identity: ServiceIdentity,
     verifier: Verifier,
 ) -> Stack {
+    let audit = audit::service(ServiceName::Tenancy, store.clone());
     let tenants = tenants::Tenants {
         store: store.clone(),
         clock: clock.clone(),
@@ -39,6 +40,7 @@ pub fn stack(
     ServiceStack::new(ServiceName::Tenancy, verifier)
         .with(TenantServiceServer::new(tenants))
         .with(MemberServiceServer::new(members))
+        .with(audit)
         .build()
 }
 
