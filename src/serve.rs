@@ -264,7 +264,7 @@ impl Serve {
         checked: Checked,
     ) -> Result<chassis::peer::Stack, Problems> {
         for (name, places) in &checked.places {
-            let stack = Balance::new(places)?.stack();
+            let stack = Balance::new(*name, places, None)?.stack();
             process.peers.set(*name, stack);
         }
         let Some(service) = self.service.service() else {

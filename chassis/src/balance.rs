@@ -1,33 +1,312 @@
-//! Calls to a service that runs elsewhere.
+//! Calls to a service that runs elsewhere, in as many processes as there are
+//! addresses behind its names: one HTTP/2 connection to each, the less busy
+//! of two for each call. What is dead is dropped and tried again later. A
+//! call that was certainly not taken goes to another process; one that may
+//! have been carried out is made again only if the contract calls that safe.
 
-use tonic::transport::Endpoint;
-use tower::ServiceExt;
-use tower::util::BoxCloneSyncService;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock, Weak};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{Request, Response, Uri, Version, uri};
+use hyper::client::conn::http2::SendRequest;
+use proto::access::idempotent;
+use tokio::net::lookup_host;
+use tokio::sync::{Notify, watch};
+use tonic::body::Body;
+use tower::service_fn;
 
 use crate::error::{Error, Result};
-use crate::peer::Stack;
+use crate::peer::{ServiceName, Stack};
+use crate::tls::ClientTls;
 
-/// The processes of one service.
+mod connect;
+mod whole;
+
+use connect::keep;
+use whole::{Counted, Whole};
+
+/// How often names are resolved; and at once when a connection ends.
+const RESOLVE: Duration = Duration::from_secs(1);
+/// How long resolving a name may take.
+const RESOLVING: Duration = Duration::from_secs(3);
+/// How long a call waits for a process to be there.
+const WAIT: Duration = Duration::from_secs(1);
+/// How often a call that may have been carried out is made again.
+const AGAIN: usize = 2;
+/// How often a call that nobody has taken is tried elsewhere.
+const UNTAKEN: usize = 10;
+
+/// The processes of one service. Cheap to clone; clones share.
 #[derive(Clone)]
-pub struct Balance {
-    stack: Stack,
+pub struct Balance(Arc<Inner>);
+
+struct Inner {
+    name: ServiceName,
+    places: Vec<Place>,
+    tls: Option<ClientTls>,
+    live: RwLock<Vec<Arc<Live>>>,
+    /// Told whenever `live` changes.
+    changed: watch::Sender<()>,
+    /// A connection has ended: names may stand for others now.
+    resolve: Notify,
+}
+
+/// Where processes of a service are: a name and a port.
+#[derive(Clone)]
+struct Place {
+    authority: uri::Authority,
+    host: String,
+    port: u16,
+}
+
+/// A process that takes calls.
+struct Live {
+    address: SocketAddr,
+    authority: uri::Authority,
+    sender: SendRequest<Body>,
+    in_flight: AtomicUsize,
+}
+
+/// Why a call has no answer.
+struct Failed {
+    /// Nobody has taken it, and nobody will.
+    untaken: bool,
+    error: String,
 }
 
 impl Balance {
-    /// A service at these places: `host:port` each.
-    pub fn new(places: &[String]) -> Result<Self> {
-        let first = places.first().map(String::as_str).unwrap_or_default();
-        let endpoint = Endpoint::from_shared(format!("http://{first}")).map_err(Error::internal)?;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the service has its own authorization layer"
-        )]
-        let stack = BoxCloneSyncService::new(endpoint.connect_lazy().map_err(tower::BoxError::from));
-        Ok(Self { stack })
+    /// A service at these places, `host:port` each. A name stands for all of
+    /// its addresses.
+    pub fn new(name: ServiceName, places: &[String], tls: Option<ClientTls>) -> Result<Self> {
+        let places = places.iter().map(|place| {
+            let authority: uri::Authority = place.parse().map_err(Error::internal)?;
+            let port = authority.port_u16();
+            Ok(Place {
+                host: authority.host().trim_matches(['[', ']']).to_owned(),
+                port: port.ok_or_else(|| Error::internal(format!("{place} has no port")))?,
+                authority,
+            })
+        });
+        let inner = Arc::new(Inner {
+            name,
+            places: places.collect::<Result<_>>()?,
+            tls,
+            live: RwLock::default(),
+            changed: watch::channel(()).0,
+            resolve: Notify::new(),
+        });
+        tokio::spawn(discover(Arc::downgrade(&inner)));
+        Ok(Self(inner))
+    }
+
+    /// Whether there is a process that takes calls.
+    pub fn is_live(&self) -> bool {
+        !self.0.open().is_empty()
     }
 
     /// What answers calls.
     pub fn stack(&self) -> Stack {
-        self.stack.clone()
+        let inner = self.0.clone();
+        let answer = service_fn(move |request: Request<Body>| {
+            let inner = inner.clone();
+            async move { Ok(inner.answer(request).await) }
+        });
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the service has its own authorization layer"
+        )]
+        crate::server::erase(answer)
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        parts.version = Version::HTTP_2;
+        parts.extensions.clear();
+        parts.headers.remove(HOST);
+        parts.headers.remove(CONTENT_LENGTH);
+        let repeatable = idempotent(parts.uri.path());
+        let mut body = match Whole::read(body).await {
+            Ok(body) => body,
+            Err(error) => return tonic::Status::cancelled(error.to_string()).into_http(),
+        };
+        let (mut tried, mut untaken, mut again) = (Vec::new(), 0, 0);
+        loop {
+            let Some(live) = self.pick(&tried).await else {
+                return self.unreachable();
+            };
+            let Some(sent) = body.take() else {
+                return self.unreachable();
+            };
+            tried.push(live.address);
+            let failed = match self.send(&live, &parts, sent, repeatable).await {
+                Ok(answer) if repeatable && again < AGAIN && self.refused(&answer, &tried) => {
+                    again += 1;
+                    continue;
+                }
+                Ok(answer) => return answer,
+                Err(failed) => failed,
+            };
+            tracing::debug!(service = self.name.as_str(), address = %live.address, error = failed.error, "a call had no answer");
+            if failed.untaken && untaken < UNTAKEN {
+                untaken += 1;
+            } else if repeatable && again < AGAIN {
+                again += 1;
+            } else if failed.untaken || repeatable {
+                return self.unreachable();
+            } else {
+                let text = format!(
+                    "the connection to the {} service broke; what was asked may have been done",
+                    self.name.as_str()
+                );
+                return tonic::Status::unavailable(text).into_http();
+            }
+        }
+    }
+
+    /// Whether a process refuses for now what another one, not tried yet, may take.
+    fn refused(&self, answer: &Response<Body>, tried: &[SocketAddr]) -> bool {
+        let unavailable = answer
+            .headers()
+            .get("grpc-status")
+            .is_some_and(|code| code == "14");
+        let another = |live: &Arc<Live>| !tried.contains(&live.address);
+        unavailable && self.open().iter().any(another)
+    }
+
+    async fn send(
+        &self,
+        live: &Arc<Live>,
+        parts: &http::request::Parts,
+        body: Body,
+        repeatable: bool,
+    ) -> Result<Response<Body>, Failed> {
+        let counted = Counted::new(live.clone());
+        let mut parts = parts.clone();
+        parts.uri = place_of(live, self.tls.is_some(), &parts.uri);
+        let request = Request::from_parts(parts, body);
+        let answer = live.sender.clone().try_send_request(request).await;
+        let answer = answer.map_err(|mut failed| Failed {
+            untaken: failed.take_message().is_some() || was_refused(failed.error()),
+            error: failed.error().to_string(),
+        })?;
+        let (parts, body) = answer.into_parts();
+        let body = counted.until_read(body);
+        if !repeatable {
+            return Ok(Response::from_parts(parts, body));
+        }
+        // An answer that breaks off is as bad as none; both can be asked for again.
+        let whole = Whole::read(body).await.map_err(|error| Failed {
+            untaken: false,
+            error: error.to_string(),
+        })?;
+        Ok(Response::from_parts(parts, whole.into_body()))
+    }
+
+    /// The less busy of two processes, of those not tried yet if there are any.
+    async fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Live>> {
+        let mut changed = self.changed.subscribe();
+        let waited = async {
+            loop {
+                let open = self.open();
+                let fresh: Vec<_> = open
+                    .iter()
+                    .filter(|live| !tried.contains(&live.address))
+                    .collect();
+                let picked = match fresh.len() {
+                    0 => open.get(fastrand::usize(..open.len().max(1))),
+                    1 => Some(fresh[0]),
+                    many => {
+                        let first = fastrand::usize(..many);
+                        let second = (first + 1 + fastrand::usize(..many - 1)) % many;
+                        [fresh[first], fresh[second]]
+                            .into_iter()
+                            .min_by_key(|live| live.in_flight.load(Ordering::Relaxed))
+                    }
+                };
+                if let Some(picked) = picked {
+                    return picked.clone();
+                }
+                if changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, waited).await.ok()
+    }
+
+    fn open(&self) -> Vec<Arc<Live>> {
+        let live = self.live.read();
+        let live = live.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let open = live.iter().filter(|live| !live.sender.is_closed());
+        open.cloned().collect()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Live>>)) {
+        let live = self.live.write();
+        change(&mut live.unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.changed.send_replace(());
+    }
+
+    fn unreachable(&self) -> Response<Body> {
+        let what = format!("the {} service", self.name.as_str()).into();
+        tonic::Status::from(Error::Unavailable { what }).into_http()
+    }
+}
+
+/// Whether the other side said that it has not looked at the call: a stream
+/// that it refused, or one that began after it said that it goes away.
+fn was_refused(error: &hyper::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return error.is_remote() && (refused || away);
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn place_of(live: &Live, tls: bool, uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    let parts = Uri::builder()
+        .scheme(if tls { "https" } else { "http" })
+        .authority(live.authority.clone())
+        .path_and_query(path.unwrap_or_else(|| uri::PathAndQuery::from_static("/")));
+    // A scheme, an authority and a path always make one.
+    parts.build().unwrap_or_else(|_| uri.clone())
+}
+
+/// Keeps a connection to every address of every place, for as long as the
+/// balance is there.
+async fn discover(balance: Weak<Inner>) {
+    let mut kept = HashMap::<(usize, SocketAddr), watch::Sender<()>>::new();
+    while let Some(inner) = balance.upgrade() {
+        for (index, place) in inner.places.iter().enumerate() {
+            let found = lookup_host((place.host.as_str(), place.port));
+            // Without an answer, what was known is as good as anything.
+            let Ok(Ok(found)) = tokio::time::timeout(RESOLVING, found).await else {
+                continue;
+            };
+            let found: Vec<_> = found.collect();
+            // Dropping the sender tells the connection that it is no longer wanted.
+            kept.retain(|(of, address), _| *of != index || found.contains(address));
+            for address in found {
+                kept.entry((index, address)).or_insert_with(|| {
+                    let (wanted, unwanted) = watch::channel(());
+                    tokio::spawn(keep(balance.clone(), place.clone(), address, unwanted));
+                    wanted
+                });
+            }
+        }
+        let ended = tokio::time::timeout(RESOLVE, inner.resolve.notified());
+        let _ = ended.await;
     }
 }

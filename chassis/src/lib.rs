@@ -27,6 +27,7 @@ pub mod service_identity;
 pub mod store;
 pub mod telemetry;
 pub mod time;
+pub mod tls;
 pub mod token;
 
 pub use caller::{Caller, Subject, open, open_public, open_subject};

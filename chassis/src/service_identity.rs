@@ -103,7 +103,7 @@ impl PrivateKey {
     /// A new one.
     pub fn generate() -> Result<Self> {
         let pair = Ed25519KeyPair::generate().map_err(Error::internal)?;
-        let pkcs8 = pair.to_pkcs8().map_err(Error::internal)?;
+        let pkcs8 = pair.to_pkcs8v1().map_err(Error::internal)?;
         Self::from_pkcs8(pkcs8.as_ref())
     }
 
