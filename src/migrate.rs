@@ -98,7 +98,7 @@ impl Migrate {
     /// Does what it is told, and says what it did.
     pub(crate) async fn run(self) -> ExitCode {
         let done = match self.command {
-            Command::Up(target) => up(&target.database()).await.map(drop),
+            Command::Up(target) => up(&target.database()).await,
             Command::Down(down) => take_back(&down).await,
             Command::Status(target) => status(&target.database()).await,
         };
@@ -112,10 +112,14 @@ impl Migrate {
     }
 }
 
-/// Brings the schemas of all services up to date.
-pub(crate) async fn up(database: &Postgres) -> Result<()> {
+/// Brings the schema of one service up to date. Answers what it applied.
+pub(crate) async fn service_up(service: ServiceName, database: &Postgres) -> Result<Vec<String>> {
+    of_service!(service, up(database))
+}
+
+async fn up(database: &Postgres) -> Result<()> {
     for service in ServiceName::ALL {
-        let applied = of_service!(service, up(database))?;
+        let applied = service_up(service, database).await?;
         say(service, "applied", &applied, "is up to date");
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::bootstrap::{self, Administrator, FirstStart};
 use crate::compose::{self, Process};
 use crate::config::{self, Certificate, Database, Edge, EdgeOptions, Logging, Master, Problems};
 use crate::data_dir::{self, DataDir};
+use crate::migrate;
 
 /// How long the parts may take to find each other.
 const START: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const START: Duration = Duration::from_secs(10);
 Examples:
   muster up
   muster up --data /var/lib/muster --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
-  muster up --database-url postgres://muster@db/muster    # after `muster migrate up`
+  muster up --database-url postgres://muster@db/muster    # a login that may make schemas and roles
   MUSTER_ADMIN_EMAIL=me@example.com MUSTER_ADMIN_PASSWORD=… muster up")]
 pub(crate) struct Up {
     /// Folder for the databases and the master key; made if need be
@@ -87,10 +88,7 @@ impl Up {
 
     async fn start(self) -> std::result::Result<(), Problems> {
         let mut checked = self.check()?;
-        let tls = match self.certificate.files() {
-            Some((certificate, key)) => Some(listen::tls(certificate, key)?),
-            None => None,
-        };
+        let tls = self.certificate.server(None)?;
         let data = DataDir::open(&self.data).map_err(Problems::one)?;
         let listener = compose::bind(self.listen).await?;
         let clock = Clock::system();
@@ -171,7 +169,14 @@ async fn assemble(
     let process = Process::new(clock.clone(), ring.public().clone());
     for name in ServiceName::ALL {
         let store = match &checked.database {
-            Some(database) => compose::postgres(name, database, &clock).await?,
+            Some(database) => {
+                let store = compose::postgres(name, database, &clock).await?;
+                // All in one is one command: who may not migrate finds it done.
+                if store.ready().await.is_err() {
+                    migrate::service_up(name, database).await?;
+                }
+                store
+            }
             None => compose::sqlite(name, &data.database(name.as_str()), &clock).await?,
         };
         store.ready().await?;
