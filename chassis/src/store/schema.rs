@@ -152,7 +152,12 @@ impl Owner {
             .sqlx_logging(false);
         options.map_sqlx_postgres_opts(move |postgres| {
             // Migrations that move rows see them all, though policies bind the owner too.
-            let settings = [("search_path", schema.name), (ALL_TENANTS, "on")];
+            let settings = [
+                ("search_path", schema.name),
+                (ALL_TENANTS, "on"),
+                // Not that a table is there already.
+                ("client_min_messages", "warning"),
+            ];
             postgres
                 .application_name("muster migrate")
                 .options(settings)
