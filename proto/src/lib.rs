@@ -22,7 +22,8 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/desc
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
 pub use muster::{
-    audit::v1 as audit, identity::v1 as identity, keys::v1 as keys, registry::v1 as registry, tenancy::v1 as tenancy,
+    audit::v1 as audit, identity::v1 as identity, keys::v1 as keys, registry::v1 as registry,
+    tenancy::v1 as tenancy,
 };
 
 /// What a caller must be, or hold, to call a method.

@@ -64,8 +64,8 @@ struct Create {
     #[arg(long = "permission", required = true, value_delimiter = ',', value_parser = parse::permission())]
     permissions: Vec<String>,
     /// When the key stops working: a span such as 90d, or a time [default: never]
-    #[arg(long, value_name = "END", value_parser = parse::end)]
-    expires: Option<parse::End>,
+    #[arg(long, value_name = "END", value_parser = parse::when)]
+    expires: Option<parse::When>,
 }
 
 impl Keys {
@@ -86,7 +86,7 @@ async fn create(options: &Options, key: Create) -> Result<(), Failure> {
         display_name: key.name,
         description: key.description,
         permissions: key.permissions,
-        expire_time: key.expires.map(|end| timestamp(end.time(now))),
+        expire_time: key.expires.map(|end| timestamp(end.after(now))),
         ..Default::default()
     };
     let request = CreateApiKeyRequest {

@@ -3,6 +3,7 @@
 
 mod api_clients;
 mod api_keys;
+mod audit;
 mod connect;
 mod credentials;
 mod devices;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     User(Box<users::Users>),
     /// Tenants that the caller may act for
     Tenant(Box<tenants::Tenants>),
+    /// The record of changes: who did what
+    Audit(Box<audit::Audit>),
 }
 
 /// Carries a command out. Failures are told on standard error.
@@ -52,6 +55,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::Device(devices) => devices.run().await,
         Command::User(users) => users.run().await,
         Command::Tenant(tenants) => tenants.run().await,
+        Command::Audit(audit) => audit.run().await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

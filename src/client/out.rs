@@ -28,7 +28,7 @@ pub(crate) enum Output {
 
 /// Something that can be printed.
 pub(crate) trait Show {
-    /// The columns of a list; the first is the id.
+    /// The columns of a list; the first is the id, if there is one.
     const COLUMNS: &'static [&'static str];
 
     /// One cell a column.

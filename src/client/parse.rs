@@ -7,32 +7,40 @@ use proto::access::{ALL_PERMISSIONS, scope};
 /// The longest span that is understood; nothing here is meant to last longer.
 const MAX_SECONDS: i64 = 100 * 366 * 24 * 3600;
 
-/// When something ends.
+/// When something ends, or began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// So long after now.
-    After(TimeDelta),
+pub(crate) enum When {
+    /// So long from now.
+    Span(TimeDelta),
     /// At this time.
     At(DateTime<Utc>),
 }
 
-impl End {
-    /// The time in whole seconds, if it is `now`.
-    pub(crate) fn time(self, now: DateTime<Utc>) -> DateTime<Utc> {
+impl When {
+    /// The time in whole seconds; a span lies ahead.
+    pub(crate) fn after(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            Self::After(span) => (now + span).trunc_subsecs(0),
+            Self::Span(span) => (now + span).trunc_subsecs(0),
+            Self::At(time) => time,
+        }
+    }
+
+    /// The time; a span lies behind.
+    pub(crate) fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Span(span) => now - span,
             Self::At(time) => time,
         }
     }
 }
 
 /// Reads a span such as `90d`, or a time such as `2027-01-01T00:00:00Z`.
-pub(crate) fn end(text: &str) -> Result<End, String> {
+pub(crate) fn when(text: &str) -> Result<When, String> {
     if let Ok(span) = span(text) {
-        return Ok(End::After(span));
+        return Ok(When::Span(span));
     }
     DateTime::parse_from_rfc3339(text)
-        .map(|time| End::At(time.to_utc()))
+        .map(|time| When::At(time.to_utc()))
         .map_err(|_| "write a span such as 90d, or a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 
@@ -94,15 +102,17 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_a_span_or_a_time() {
+    fn a_time_is_told_by_a_span_or_by_itself() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let ends = |text| end(text).map(|end| end.time(now).to_rfc3339());
+        let ends = |text| when(text).map(|end| end.after(now).to_rfc3339());
+        let began = when("1h").map(|start| start.before(now).to_rfc3339());
+        assert_eq!(began.unwrap(), "2027-01-15T07:00:00+00:00");
         assert_eq!(ends("1h").unwrap(), "2027-01-15T09:00:00+00:00");
         assert_eq!(
             ends("2027-01-01T00:00:00+01:00").unwrap(),
             "2026-12-31T23:00:00+00:00"
         );
-        assert!(end("tomorrow").is_err());
+        assert!(when("tomorrow").is_err());
     }
 
     #[test]
