@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use chassis::balance::Balance;
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::revocation::{self, Revocations};
 use chassis::service_identity::{ServiceIdentity, ServiceKeys};
 use chassis::store::schema::Schema;
 use chassis::store::{Postgres, Store};
+use chassis::tls::ClientTls;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
 use key_management::MasterKey;
@@ -65,6 +67,23 @@ impl Process {
         ));
         let verifier = self.verifier.clone();
         tokio::spawn(async move { verifier.prepare().await });
+    }
+
+    /// Calls a service that runs elsewhere. That nobody can be reached is told,
+    /// and no reason to take no calls.
+    pub(crate) fn call(
+        &self,
+        name: ServiceName,
+        places: &[String],
+        tls: Option<ClientTls>,
+    ) -> Result<()> {
+        let balance = Balance::new(name, places, tls)?;
+        self.peers.set(name, balance.stack());
+        self.health.list(name.as_str(), move || {
+            let away = "can't be reached".to_owned();
+            balance.is_live().then_some(()).ok_or(away)
+        });
+        Ok(())
     }
 
     /// A service, on its store.

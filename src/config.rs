@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chassis::store::Postgres;
 use chassis::telemetry::{self, LogFormat};
+use chassis::tls::ServerTls;
 use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -97,6 +98,14 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
+    /// The port's side of TLS, if it speaks it.
+    pub(crate) fn server(&self, client_ca: Option<&Path>) -> Result<Option<ServerTls>, Problems> {
+        let files = self.files();
+        let made = files.map(|(certificate, key)| ServerTls::new(certificate, key, client_ca));
+        made.transpose()
+            .map_err(|e| Problems::one(format!("--tls-cert: {e}")))
+    }
+
     /// The files of the certificate and its key.
     pub(crate) fn files(&self) -> Option<(&Path, &Path)> {
         self.tls_cert.as_deref().zip(self.tls_key.as_deref())

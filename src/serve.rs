@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chassis::balance::Balance;
 use chassis::peer::ServiceName;
 use chassis::service_identity::{PrivateKey, ServiceIdentity, ServiceKeys};
 use chassis::store::Postgres;
+use chassis::tls::ClientTls;
 use chassis::{Clock, listen, server};
 use clap::{Args, ValueEnum};
 use gateway::Gateway;
@@ -143,10 +143,7 @@ impl Serve {
     async fn start(self) -> Result<(), Problems> {
         let checked = self.check()?;
         let name = self.service.name();
-        let tls = match self.certificate.files() {
-            Some((certificate, key)) => Some(listen::tls(certificate, key)?),
-            None => None,
-        };
+        let tls = self.certificate.server(self.tls_client_ca.as_deref())?;
         let listener = compose::bind(self.listen.unwrap_or_else(|| self.usual_address())).await?;
         let probes = match self.probe_listen {
             Some(address) => Some(compose::bind(address).await?),
@@ -263,9 +260,13 @@ impl Serve {
         identity: ServiceIdentity,
         checked: Checked,
     ) -> Result<chassis::peer::Stack, Problems> {
+        let own = self.certificate.files();
+        let tls = self.peer_ca.as_deref().map(|ca| ClientTls::new(ca, own));
+        let tls = tls
+            .transpose()
+            .map_err(|e| Problems::one(format!("--peer-ca: {e}")))?;
         for (name, places) in &checked.places {
-            let stack = Balance::new(*name, places, None)?.stack();
-            process.peers.set(*name, stack);
+            process.call(*name, places, tls.clone())?;
         }
         let Some(service) = self.service.service() else {
             process.follow(identity.clone());

@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::caller::{Principal, Subject};
-use crate::context::{self, Call, REQUEST_ID, SOURCE};
+use crate::context::{self, Call};
 use crate::error::{Error, Result};
 use crate::peer::ServiceName;
 use crate::token::Verifier;
@@ -71,39 +71,35 @@ where
         request.extensions_mut().remove::<Subject>();
         let path = request.uri().path().to_owned();
         let token = token(request.headers()).map(str::to_owned);
-        let this = call(&request);
+        let this = Call::of(&path, request.headers());
         Box::pin(async move {
-            let subject = match admit(&verifier, &path, token).await {
-                Ok(subject) => subject,
+            let this = match this {
+                Ok(this) => this,
                 Err(refusal) => return Ok(tonic::Status::from(refusal).into_http()),
             };
-            let who = subject.as_ref().map(Who::of);
-            if let Some(subject) = subject {
-                request.extensions_mut().insert(subject);
-            }
-            // On a task of its own: a client that goes away must not leave a
-            // change committed and what follows from it undone.
-            let answer = tokio::spawn(context::scope(this, inner.call(request)));
-            let mut response = match answer.await {
-                Ok(answer) => answer?,
-                Err(panic) => tonic::Status::from(Error::internal(panic)).into_http(),
+            let deadline = this.deadline;
+            let work = async {
+                let subject = admit(&verifier, &path, token).await?;
+                let who = subject.as_ref().map(Who::of);
+                if let Some(subject) = subject {
+                    request.extensions_mut().insert(subject);
+                }
+                // On a task of its own: a client that goes away, or waits no
+                // longer, must not leave a change committed and what follows
+                // from it undone.
+                let answer = tokio::spawn(context::scope(this, inner.call(request)));
+                let Ok(mut response) = answer.await.map_err(Error::internal)?;
+                if let Some(who) = who {
+                    response.extensions_mut().insert(who);
+                }
+                Ok::<_, Error>(response)
             };
-            if let Some(who) = who {
-                response.extensions_mut().insert(who);
-            }
-            Ok(response)
+            Ok(match context::until(deadline, work).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(refusal)) => tonic::Status::from(refusal).into_http(),
+                Err(late) => late.into_http(),
+            })
         })
-    }
-}
-
-/// What the call's own headers say of it.
-fn call(request: &http::Request<Body>) -> Call {
-    let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    Call {
-        method: request.uri().path().trim_start_matches('/').to_owned(),
-        request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
-        source: text(SOURCE).and_then(|source| source.parse().ok()),
-        deadline: None,
     }
 }
 

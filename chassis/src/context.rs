@@ -4,12 +4,18 @@
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::error::{Error, Result};
 
 /// Header that names the client's request in logs and records.
 pub const REQUEST_ID: &str = "x-request-id";
 /// Header by which the gateway tells the services where a request came from.
 pub const SOURCE: &str = "x-muster-source";
+/// Header that says how long the caller waits (gRPC over HTTP/2).
+pub const TIMEOUT: &str = "grpc-timeout";
 
 /// A call that is being answered.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +30,87 @@ pub struct Call {
     pub deadline: Option<Instant>,
 }
 
+impl Call {
+    /// What the headers of a request say of it.
+    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Result<Self> {
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+        Ok(Self {
+            method: path.trim_start_matches('/').to_owned(),
+            request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
+            source: text(SOURCE).and_then(|source| source.parse().ok()),
+            deadline: timeout(headers)?.map(|left| Instant::now() + left),
+        })
+    }
+
+    /// Writes the call into the headers of what is asked of others for it.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let mut set = |name: &'static str, value: Option<String>| {
+            headers.remove(name);
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        let id = Some(self.request_id.clone()).filter(|id| !id.is_empty());
+        set(REQUEST_ID, id);
+        set(SOURCE, self.source.map(|source| source.to_string()));
+        let now = Instant::now();
+        let left = self.deadline.map(|at| at.saturating_duration_since(now));
+        set(TIMEOUT, left.map(timeout_value));
+    }
+}
+
+/// How long the caller waits, by `grpc-timeout`: at most eight digits and a unit.
+pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
+    let Some(value) = headers.get(TIMEOUT) else {
+        return Ok(None);
+    };
+    let wrong = || Error::invalid(TIMEOUT, "must be 1 to 8 digits and one of H, M, S, m, u, n");
+    let (unit, digits) = value.as_bytes().split_last().ok_or_else(wrong)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(wrong());
+    }
+    let number = digits
+        .iter()
+        .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    Ok(Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return Err(wrong()),
+    }))
+}
+
+/// The finest unit that eight digits are enough for.
+fn timeout_value(left: Duration) -> String {
+    const MOST: u128 = 99_999_999;
+    match left {
+        left if left.as_micros() <= MOST => format!("{}u", left.as_micros()),
+        left if left.as_millis() <= MOST => format!("{}m", left.as_millis()),
+        left => format!("{}S", u128::from(left.as_secs()).min(MOST)),
+    }
+}
+
+/// The answer to a call that has taken longer than its caller waits.
+pub fn late() -> tonic::Status {
+    tonic::Status::deadline_exceeded("the caller's deadline has passed")
+}
+
+/// Waits for work until the caller no longer does.
+pub async fn until<F: Future>(
+    deadline: Option<Instant>,
+    work: F,
+) -> std::result::Result<F::Output, tonic::Status> {
+    match deadline {
+        Some(at) => tokio::time::timeout_at(at.into(), work)
+            .await
+            .map_err(|_| late()),
+        None => Ok(work.await),
+    }
+}
+
 tokio::task_local! {
     static CURRENT: Call;
 }
@@ -36,4 +123,66 @@ pub fn current() -> Option<Call> {
 /// Runs what answers a call. Tasks that it starts are not part of it.
 pub async fn scope<F: Future>(call: Call, work: F) -> F::Output {
     CURRENT.scope(call, work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<Duration> {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static(TIMEOUT),
+            text.parse().unwrap(),
+        )]);
+        timeout(&headers).ok().flatten()
+    }
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit() {
+        assert_eq!(parsed("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(parsed("2M"), Some(Duration::from_secs(120)));
+        assert_eq!(parsed("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parsed("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for wrong in [
+            "",
+            "1",
+            "S",
+            "1s",
+            "+1S",
+            "-1S",
+            "1.5S",
+            "123456789S",
+            "1 S",
+        ] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_deadline_is_told_in_eight_digits() {
+        for seconds in [0, 1, 99, 101, 99_999, 100_001, u64::MAX] {
+            let left = Duration::from_secs(seconds);
+            let told = parsed(&timeout_value(left)).unwrap();
+            assert_eq!(told, left.min(Duration::from_secs(99_999_999)));
+        }
+    }
+
+    #[test]
+    fn a_call_goes_on_as_it_came() {
+        let mut headers = HeaderMap::new();
+        headers.insert(SOURCE, "6.6.6.6".parse().unwrap());
+        headers.insert(TIMEOUT, "1S".parse().unwrap());
+        let call = Call {
+            request_id: "r-1".to_owned(),
+            source: "2001:db8::1".parse().ok(),
+            ..Call::default()
+        };
+        call.write(&mut headers);
+        let read = Call::of("/a.B/C", &headers).unwrap();
+        assert_eq!(
+            (read.method.as_str(), read.request_id.as_str()),
+            ("a.B/C", "r-1")
+        );
+        assert_eq!((read.source, read.deadline), (call.source, None));
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,19 +17,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use proto::access::streams;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use crate::error::{Error, Result};
 use crate::peer::Stack;
+use crate::tls::ServerTls;
 
 /// How long requests that run may go on once the listener stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -39,6 +36,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(30);
 /// How many requests of one HTTP/2 connection may run at once.
 const STREAMS: u32 = 200;
+/// How old a connection over HTTP/2 becomes, more or less.
+const AGE: Duration = Duration::from_secs(300);
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -47,31 +46,21 @@ const LINGER: Duration = Duration::from_secs(10);
 /// How much of it is read.
 const UNWANTED: usize = 64 << 20;
 
-/// Reads a certificate chain and its private key, both PEM.
-pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
-    let unreadable = |file: &Path, error: &dyn std::fmt::Display| {
-        Error::internal(format!("can't read {} as PEM: {error}", file.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
-        .map_err(|e| unreadable(certificate, &e))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(Error::internal)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
+/// The address that a connection came from, in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteAddress(pub SocketAddr);
+
+/// Whether the listener stops.
+type Stopping = watch::Receiver<bool>;
 
 /// Serves until `stop` is done, then lets what runs finish, within a bound.
 pub async fn serve(
     listener: TcpListener,
     stack: Stack,
-    tls: Option<TlsAcceptor>,
+    tls: Option<ServerTls>,
     stop: impl Future<Output = ()>,
 ) {
-    let open = GracefulShutdown::new();
+    let (stopped, stopping) = watch::channel(false);
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -79,7 +68,15 @@ pub async fn serve(
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => spawn(stream, stack.clone(), tls.clone(), &open),
+            Ok((stream, address)) => {
+                spawn(
+                    stream,
+                    address,
+                    stack.clone(),
+                    tls.clone(),
+                    stopping.clone(),
+                );
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: give others time to close.
                 tracing::warn!(%error, "can't accept a connection");
@@ -87,51 +84,65 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
+    drop((listener, stopping));
+    stopped.send_replace(true);
+    // Each connection holds a receiver until it ends.
+    if tokio::time::timeout(DRAIN, stopped.closed()).await.is_err() {
         tracing::warn!("some requests did not finish in time");
     }
 }
 
-fn spawn(stream: TcpStream, stack: Stack, tls: Option<TlsAcceptor>, open: &GracefulShutdown) {
+fn spawn(
+    stream: TcpStream,
+    address: SocketAddr,
+    stack: Stack,
+    tls: Option<ServerTls>,
+    stopping: Stopping,
+) {
     // Small answers must not wait for a full packet.
     let _ = stream.set_nodelay(true);
-    let watcher = open.watcher();
     tokio::spawn(async move {
-        match tls {
-            None => connection(stream, stack, watcher).await,
-            Some(tls) => {
-                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                    connection(stream, stack, watcher).await;
-                }
-            }
+        let Some(tls) = tls else {
+            return connection(stream, address, stack, stopping).await;
+        };
+        let accepted = tls.acceptor().accept(stream);
+        match tokio::time::timeout(HANDSHAKE, accepted).await {
+            Ok(Ok(stream)) => connection(stream, address, stack, stopping).await,
+            Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS"),
+            Err(_) => tracing::debug!(%address, "no TLS in time"),
         }
     });
 }
 
-async fn connection<I>(stream: I, stack: Stack, watcher: hyper_util::server::graceful::Watcher)
+async fn connection<I>(stream: I, address: SocketAddr, stack: Stack, mut stopping: Stopping)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let heard = Arc::new(AtomicBool::new(false));
-    let hears = heard.clone();
+    let heard = Arc::new(Heard::default());
+    let (hears, stops) = (heard.clone(), stopping.clone());
     let service = service_fn(move |request: http::Request<Incoming>| {
-        hears.store(true, Ordering::Relaxed);
-        let stack = stack.clone();
+        // HTTP/2 has a way to say that the rest is not wanted, and that a
+        // connection takes no more requests.
+        let multiplexed = request.version() >= http::Version::HTTP_2;
+        hears.request.store(true, Ordering::Relaxed);
+        hears.multiplexed.store(multiplexed, Ordering::Relaxed);
+        let (stack, stops) = (stack.clone(), stops.clone());
         async move {
-            // HTTP/2 has a way to say that the rest is not wanted.
-            let lingers = request.version() < http::Version::HTTP_2;
-            let request = request.map(|body| {
+            let mut request = request.map(|body| {
                 let body = Whole {
                     body: Some(body),
-                    lingers,
+                    lingers: !multiplexed,
                 };
                 Body::new(body.map_err(|e| Status::unavailable(e.to_string())))
             });
+            request.extensions_mut().insert(RemoteAddress(address));
+            let endless = is_endless(request.uri().path());
             let answer = stack.oneshot(request).await;
-            Ok::<_, Infallible>(
-                answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http()),
-            )
+            let answer = answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http());
+            Ok::<_, Infallible>(match endless {
+                true => answer.map(|body| Body::new(Ending::new(body, stops))),
+                false => answer,
+            })
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -142,24 +153,107 @@ where
     builder
         .http2()
         .timer(TokioTimer::new())
+        .adaptive_window(true)
         .keep_alive_interval(KEEP_ALIVE)
         .max_concurrent_streams(STREAMS);
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    tokio::select! {
-        // A client that goes away is no fault of ours.
-        _ = watcher.watch(connection) => (),
-        () = silent(&heard) => (),
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection.into_owned());
+    let mut silent = std::pin::pin!(silent(&heard));
+    let mut aged = std::pin::pin!(aged(&heard));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            // A client that goes away is no fault of ours.
+            _ = connection.as_mut() => return,
+            () = silent.as_mut() => return,
+            () = aged.as_mut(), if !ending => (),
+            _ = stopping.wait_for(|stops| *stops), if !ending => (),
+        }
+        ending = true;
+        connection.as_mut().graceful_shutdown();
     }
+}
+
+/// What a connection has brought.
+#[derive(Default)]
+struct Heard {
+    /// A request.
+    request: AtomicBool,
+    /// Requests side by side: HTTP/2.
+    multiplexed: AtomicBool,
+}
+
+/// Whether an answer may go on for as long as the process lives.
+fn is_endless(path: &str) -> bool {
+    streams(path) || path.starts_with("/grpc.")
 }
 
 /// Done when a connection has brought no request in time: until its first
 /// bytes tell the version, nothing else bounds it.
-async fn silent(heard: &AtomicBool) {
+async fn silent(heard: &Heard) {
     tokio::time::sleep(HEADERS).await;
-    if heard.load(Ordering::Relaxed) {
+    if heard.request.load(Ordering::Relaxed) {
         std::future::pending().await
+    }
+}
+
+/// Done when a connection over HTTP/2 is so old that its client should look
+/// whether there are other processes by now.
+async fn aged(heard: &Heard) {
+    loop {
+        tokio::time::sleep(AGE.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+        if heard.multiplexed.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// A stream that ends when the listener stops: its reader asks elsewhere.
+struct Ending {
+    body: Body,
+    stops: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ended: bool,
+}
+
+impl Ending {
+    fn new(body: Body, mut stopping: Stopping) -> Self {
+        let stops = Box::pin(async move {
+            let _ = stopping.wait_for(|stops| *stops).await;
+        });
+        Self {
+            body,
+            stops,
+            ended: false,
+        }
+    }
+}
+
+impl http_body::Body for Ending {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        std::task::ready!(self.stops.as_mut().poll(context));
+        self.ended = true;
+        let mut trailers = http::HeaderMap::new();
+        let status = Status::unavailable("the process stops; ask again");
+        Poll::Ready(Some(match status.add_header(&mut trailers) {
+            Ok(()) => Ok(Frame::trailers(trailers)),
+            Err(status) => Err(status),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
     }
 }
 

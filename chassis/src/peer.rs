@@ -11,6 +11,7 @@ use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
+use crate::context;
 use crate::error::Error;
 use crate::server::erase;
 use crate::service_identity::Unsigned;
@@ -129,16 +130,27 @@ impl Service<http::Request<Body>> for Peer {
                     Err(error) => return Ok(tonic::Status::from(error).into_http()),
                 };
             }
-            let answer = match stack {
-                Some(stack) => stack.oneshot(request).await.ok(),
-                None => None,
+            // What is asked for a call is part of it: same request, same
+            // source, and no longer than its caller waits.
+            let call = context::current();
+            if let Some(call) = &call {
+                call.write(request.headers_mut());
+            }
+            let deadline = call.and_then(|call| call.deadline);
+            let answer = async {
+                match stack {
+                    Some(stack) => stack.oneshot(request).await.ok(),
+                    None => None,
+                }
             };
-            Ok(answer.unwrap_or_else(|| {
-                tonic::Status::from(Error::Unavailable {
+            Ok(match context::until(deadline, answer).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => tonic::Status::from(Error::Unavailable {
                     what: format!("the {} service", name.as_str()).into(),
                 })
-                .into_http()
-            }))
+                .into_http(),
+                Err(late) => late.into_http(),
+            })
         })
     }
 }

@@ -25,7 +25,7 @@ const PING: Duration = Duration::from_secs(5);
 /// How long the answer may take.
 const PONG: Duration = Duration::from_secs(3);
 /// How long to wait before connecting again: at first, and at most.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+const BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
