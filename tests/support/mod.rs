@@ -11,6 +11,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     unused_imports,
+    unused_macros,
     reason = "each test file uses its part"
 )]
 

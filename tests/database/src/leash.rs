@@ -7,13 +7,13 @@ use crate::{Result, because};
 
 /// Holds a shell that waits for its standard input to close, which it does
 /// when this process ends, whatever way, and then tidies up.
-pub(crate) struct Leash {
+pub struct Leash {
     _shell: Child,
 }
 
 impl Leash {
     /// Runs these lines of shell at the end, with these as `$1`, `$2`, ….
-    pub(crate) fn new(at_the_end: &str, arguments: &[&str]) -> Result<Self> {
+    pub fn new(at_the_end: &str, arguments: &[&str]) -> Result<Self> {
         // What interrupts the tests, such as Ctrl-C, must not end the shell.
         let script = format!("trap '' INT TERM HUP\ncat >/dev/null\n{at_the_end}");
         let shell = Command::new("sh")

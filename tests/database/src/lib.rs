@@ -32,6 +32,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, raw_sql};
 use tokio::runtime::Runtime;
 
+pub use leash::Leash;
 pub use port::free_port;
 
 /// Which role a service's sessions take; roles belong to the whole server.
@@ -122,13 +123,31 @@ async fn find() -> Result<Postgres> {
 
 fn elsewhere() -> Result<Postgres> {
     let url = variable("MUSTER_TEST_DATABASE_URL").ok_or("MUSTER_TEST_DATABASE_URL is not set")?;
-    Ok(Postgres {
-        superuser: url.parse().map_err(because("MUSTER_TEST_DATABASE_URL"))?,
-        started: Started::Elsewhere,
-    })
+    Postgres::elsewhere(&url)
 }
 
 impl Postgres {
+    /// A server that somebody else started, by a superuser's URL.
+    fn elsewhere(url: &str) -> Result<Self> {
+        Ok(Self {
+            superuser: url.parse().map_err(because(url))?,
+            started: Started::Elsewhere,
+        })
+    }
+
+    /// A server that a test has started itself, when it takes connections.
+    pub async fn at(url: &str) -> Result<Self> {
+        let server = Self::elsewhere(url)?;
+        let ready = tokio::time::timeout(START, async {
+            while connect(&server.superuser).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            server.prepare().await
+        });
+        ready.await.map_err(because(&server.address()))??;
+        Ok(server)
+    }
+
     /// The URL of a fresh database. Its login is a plain one that owns the
     /// database and may make roles: all that a migration may ask for.
     pub async fn create_database(&self) -> String {
