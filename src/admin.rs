@@ -5,13 +5,19 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use chassis::service_identity::{KeyRing, NAMES};
+use chassis::balance::Balance;
+use chassis::peer::{Peers, ServiceName};
+use chassis::service_identity::{KeyRing, NAMES, PrivateKey, ServiceIdentity};
+use chassis::{Clock, Error};
 use clap::{Args, Subcommand};
+use tonic::Code;
 
-use crate::config::Problems;
+use crate::bootstrap::{self, Administrator, Ids, Outcome};
+use crate::config::{self, Certificate, Logging, Places, PlacesOf, Problems};
 use crate::data_dir;
 
 /// What `muster admin` can be told.
@@ -27,6 +33,32 @@ enum Action {
     ServiceKeys(ServiceKeys),
     /// Print a new master key, which protects signing keys and the hashes of secrets
     MasterKey,
+    /// Create the first tenant and its administrator through the services that run; once,
+    /// however often it is called
+    Init(Box<Init>),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The administrator's password comes from the environment only:
+  MUSTER_ADMIN_PASSWORD=… muster admin init --admin-email me@example.com --service-key keys/operator.pem \\
+    --identity identity:8081 --tenancy tenancy:8081")]
+struct Init {
+    /// E-mail address of the administrator
+    #[arg(long, env = "MUSTER_ADMIN_EMAIL")]
+    admin_email: Option<String>,
+    /// The operator's private key, PEM, as of `muster admin service-keys`
+    #[arg(long, value_name = "FILE", env = "MUSTER_SERVICE_KEY")]
+    service_key: Option<PathBuf>,
+    #[command(flatten)]
+    places: Places,
+    #[command(flatten)]
+    certificate: Certificate,
+    /// How long to wait for the services
+    #[arg(long, value_name = "DURATION", env = "MUSTER_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 #[derive(Args)]
@@ -46,6 +78,7 @@ impl Admin {
         let done = match self.action {
             Action::ServiceKeys(keys) => service_keys(&keys.out),
             Action::MasterKey => master_key(),
+            Action::Init(init) => init.run().await,
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +122,85 @@ fn service_keys(out: &Path) -> Result<(), Problems> {
         out.display()
     ));
     Ok(())
+}
+
+/// Services that the first start calls.
+const CALLED: [ServiceName; 2] = [ServiceName::Identity, ServiceName::Tenancy];
+/// How long to wait before asking services again that were not there.
+const AGAIN: Duration = Duration::from_millis(500);
+
+impl Init {
+    async fn run(self) -> Result<(), Problems> {
+        self.logging.start();
+        let (key, administrator, places) = self.check()?;
+        let tls = self.places.client(&self.certificate)?;
+        let operator = ServiceIdentity::new("operator", &key, Clock::system());
+        let peers = Peers::default();
+        for (name, places) in &places {
+            peers.set(*name, Balance::new(*name, places, tls.clone())?.stack());
+        }
+        let end = Instant::now() + self.timeout;
+        let outcome = loop {
+            let made = bootstrap::create(&peers, &operator, Ids::named(), &administrator);
+            match made.await {
+                Err(error) if may_pass(&error) && Instant::now() < end => {
+                    tracing::info!(%error, "waiting for the services");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                done => break done?,
+            }
+        };
+        let Ids { tenant, user } = Ids::named();
+        let email = &administrator.email;
+        say(&match outcome {
+            Outcome::Created => {
+                format!(
+                    "Created the first tenant ({tenant}) and its administrator {email} ({user})"
+                )
+            }
+            Outcome::Known => {
+                "The first tenant and its administrator are there already; nothing was changed"
+                    .to_owned()
+            }
+            Outcome::Other => {
+                "The installation has a first tenant already; nothing was changed".to_owned()
+            }
+        });
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(PrivateKey, Administrator, Vec<PlacesOf>), Problems> {
+        let mut problems = Problems::default();
+        let email = self.admin_email.clone().unwrap_or_default();
+        config::check_email(&email, &mut problems);
+        let password = config::admin_password(&mut problems);
+        if password.is_none() {
+            problems.add("MUSTER_ADMIN_PASSWORD is needed: the administrator's password");
+        }
+        let key = config::private_key(self.service_key.as_deref(), &mut problems);
+        let places = self.places.check(&CALLED, &mut problems);
+        let checked = key.zip(password).map(|(key, password)| {
+            let administrator = Administrator {
+                email,
+                password,
+                generated: false,
+            };
+            (key, administrator, places)
+        });
+        problems.or(checked)
+    }
+}
+
+/// Whether a failure may be gone when the services have started.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Unavailable { .. } | Error::Contention => true,
+        Error::Peer(status) => matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Aborted
+        ),
+        _ => false,
+    }
 }
 
 fn master_key() -> Result<(), Problems> {

@@ -5,17 +5,20 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::Duration;
 
-use chassis::store::Postgres;
+use chassis::peer::ServiceName;
+use chassis::service_identity::PrivateKey;
 use chassis::telemetry::{self, LogFormat};
-use chassis::tls::ServerTls;
+use chassis::tls::{ClientTls, ServerTls};
 use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::data_dir;
+
+mod database;
+
+pub(crate) use database::Database;
 
 /// What is wrong with a configuration, each in a sentence.
 #[derive(Debug, Default)]
@@ -112,92 +115,67 @@ impl Certificate {
     }
 }
 
-/// A PostgreSQL database.
+/// Where the services are, and how they are called.
 #[derive(Args)]
-pub(crate) struct Database {
-    /// PostgreSQL, such as postgres://muster_identity@db/muster?sslmode=verify-full
-    // Hidden, and read as text: neither help nor a refusal may print its password.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MUSTER_DATABASE_URL",
-        hide_env_values = true
-    )]
-    database_url: Option<String>,
-    /// Connections of each kind, for readers and for writers, that a service may open
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        env = "MUSTER_DATABASE_CONNECTIONS",
-        default_value_t = 10
-    )]
-    database_connections: u32,
-    /// How long one statement may run
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "MUSTER_DATABASE_STATEMENT_TIMEOUT",
-        default_value = "10s",
-        value_parser = humantime::parse_duration
-    )]
-    database_statement_timeout: Duration,
+pub(crate) struct Places {
+    /// Where identity is: host:port, separated by commas; a name stands for all its addresses
+    #[arg(long, value_name = "PLACES", env = "MUSTER_IDENTITY")]
+    identity: Option<String>,
+    /// Where tenancy is
+    #[arg(long, value_name = "PLACES", env = "MUSTER_TENANCY")]
+    tenancy: Option<String>,
+    /// Where the device registry is
+    #[arg(long, value_name = "PLACES", env = "MUSTER_DEVICE_REGISTRY")]
+    device_registry: Option<String>,
+    /// Where key management is
+    #[arg(long, value_name = "PLACES", env = "MUSTER_KEY_MANAGEMENT")]
+    key_management: Option<String>,
+    /// Call the services by TLS and trust this CA only, PEM; --tls-cert is shown to them
+    #[arg(long, value_name = "FILE", env = "MUSTER_PEER_CA")]
+    peer_ca: Option<PathBuf>,
 }
 
-impl Database {
-    /// The database, if one is named.
-    pub(crate) fn check(&self, problems: &mut Problems) -> Option<Postgres> {
-        if self.database_connections == 0 {
-            problems.add("--database-connections: must be at least 1");
-        }
-        let text = self.database_url.as_deref().filter(|url| !url.is_empty())?;
-        let url: DatabaseUrl = problems.take("--database-url", text.parse())?;
-        Some(Postgres {
-            url: url.0,
-            connections: self.database_connections,
-            statement_timeout: self.database_statement_timeout,
-        })
-    }
-}
+/// The places of one service.
+pub(crate) type PlacesOf = (ServiceName, Vec<String>);
 
-/// A URL of a PostgreSQL database, whose password is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct DatabaseUrl(pub(crate) String);
-
-impl FromStr for DatabaseUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rest = text
-            .strip_prefix("postgres://")
-            .or_else(|| text.strip_prefix("postgresql://"))
-            .ok_or("must begin with postgres://")?;
-        match rest.split_once('/') {
-            Some((_, database)) if !database.is_empty() && !database.starts_with('?') => {
-                Ok(Self(text.to_owned()))
+impl Places {
+    /// Where those are that are called.
+    pub(crate) fn check(&self, called: &[ServiceName], problems: &mut Problems) -> Vec<PlacesOf> {
+        let mut all = Vec::new();
+        for name in called {
+            let text = match name {
+                ServiceName::Identity => &self.identity,
+                ServiceName::Tenancy => &self.tenancy,
+                ServiceName::DeviceRegistry => &self.device_registry,
+                ServiceName::KeyManagement => &self.key_management,
+            };
+            let places = text.iter().flat_map(|text| text.split(','));
+            let places: Vec<String> = places
+                .map(|place| place.trim().to_owned())
+                .filter(|place| !place.is_empty())
+                .collect();
+            let name = *name;
+            if places.is_empty() {
+                problems.add(format!(
+                    "--{} is needed: host:port of that service",
+                    name.as_str()
+                ));
             }
-            _ => Err("must name a database, as in postgres://user:password@host:5432/muster"),
-        }
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        // What follows the path may hold a password as well: `?password=…`.
-        let rest = rest.split('?').next().unwrap_or_default();
-        match rest.rsplit_once('@') {
-            Some((who, place)) => {
-                let user = who.split(':').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}@{place}")
+            let is_none = |place: &&String| !proto::validate::is_host_and_port(place);
+            for place in places.iter().filter(is_none) {
+                problems.add(format!("--{}: `{place}` is no host:port", name.as_str()));
             }
-            None => write!(f, "{scheme}://{rest}"),
+            all.push((name, places));
         }
+        all
     }
-}
 
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+    /// The callers' side of TLS, if the services speak it.
+    pub(crate) fn client(&self, own: &Certificate) -> Result<Option<ClientTls>, Problems> {
+        let made = self.peer_ca.as_deref();
+        made.map(|ca| ClientTls::new(ca, own.files()))
+            .transpose()
+            .map_err(|e| Problems::one(format!("--peer-ca: {e}")))
     }
 }
 
@@ -292,40 +270,26 @@ pub(crate) fn check_email(email: &str, problems: &mut Problems) {
     }
 }
 
+/// A service's own key, which has to be there.
+pub(crate) fn private_key(file: Option<&Path>, problems: &mut Problems) -> Option<PrivateKey> {
+    let pem = needed("--service-key", file, problems)?;
+    problems.take("--service-key", PrivateKey::from_pem(&pem))
+}
+
+/// The text of a file that `muster admin service-keys` makes, which has to be there.
+pub(crate) fn needed(flag: &str, file: Option<&Path>, problems: &mut Problems) -> Option<String> {
+    match file {
+        Some(file) => problems.take(flag, read(file)),
+        None => {
+            problems.add(format!(
+                "{flag} is needed; `muster admin service-keys` makes it"
+            ));
+            None
+        }
+    }
+}
+
 /// The text of a file.
 pub(crate) fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|e| format!("can't read {}: {e}", file.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_url_is_shown_without_its_password() {
-        for (text, shown) in [
-            (
-                "postgres://ada:pa@ss@db:5432/muster?sslmode=require&password=x",
-                "postgres://ada@db:5432/muster",
-            ),
-            ("postgresql://db/muster", "postgresql://db/muster"),
-        ] {
-            let url: DatabaseUrl = text.parse().unwrap();
-            assert_eq!(url.to_string(), shown);
-            assert_eq!(format!("{url:?}"), shown);
-        }
-    }
-
-    #[test]
-    fn what_names_no_database_is_refused() {
-        for text in [
-            "",
-            "mysql://db/muster",
-            "postgres://db",
-            "postgres://db/",
-            "postgres://db/?a=b",
-        ] {
-            assert!(text.parse::<DatabaseUrl>().is_err(), "{text}");
-        }
-    }
 }

@@ -10,14 +10,15 @@ use std::time::Duration;
 use chassis::peer::ServiceName;
 use chassis::service_identity::{PrivateKey, ServiceIdentity, ServiceKeys};
 use chassis::store::Postgres;
-use chassis::tls::ClientTls;
 use chassis::{Clock, listen, server};
 use clap::{Args, ValueEnum};
 use gateway::Gateway;
 use tokio::net::TcpListener;
 
 use crate::compose::{self, Process};
-use crate::config::{self, Certificate, Database, Edge, EdgeOptions, Logging, Master, Problems};
+use crate::config::{
+    self, Certificate, Database, Edge, EdgeOptions, Logging, Master, Places, PlacesOf, Problems,
+};
 
 /// What `muster serve` can be told.
 #[derive(Args)]
@@ -48,21 +49,8 @@ pub(crate) struct Serve {
     /// Callers must present a certificate that this CA signed, PEM; not for the gateway
     #[arg(long, env = "MUSTER_TLS_CLIENT_CA", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
-    /// Call the other services by TLS and trust this CA only, PEM; --tls-cert is shown to them
-    #[arg(long, env = "MUSTER_PEER_CA")]
-    peer_ca: Option<PathBuf>,
-    /// Where identity is: host:port, separated by commas; a name stands for all its addresses
-    #[arg(long, value_name = "PLACES", env = "MUSTER_IDENTITY")]
-    identity: Option<String>,
-    /// Where tenancy is
-    #[arg(long, value_name = "PLACES", env = "MUSTER_TENANCY")]
-    tenancy: Option<String>,
-    /// Where the device registry is
-    #[arg(long, value_name = "PLACES", env = "MUSTER_DEVICE_REGISTRY")]
-    device_registry: Option<String>,
-    /// Where key management is
-    #[arg(long, value_name = "PLACES", env = "MUSTER_KEY_MANAGEMENT")]
-    key_management: Option<String>,
+    #[command(flatten)]
+    places: Places,
     #[command(flatten)]
     database: Database,
     /// The service's own private key, PEM, as of `muster admin service-keys`
@@ -122,7 +110,7 @@ impl Which {
 struct Checked {
     key: PrivateKey,
     keys: ServiceKeys,
-    places: Vec<(ServiceName, Vec<String>)>,
+    places: Vec<PlacesOf>,
     /// There for every service, and not for the gateway.
     database: Option<Postgres>,
     /// There for key management.
@@ -177,18 +165,9 @@ impl Serve {
     fn check(&self) -> Result<Checked, Problems> {
         let mut problems = Problems::default();
         let name = self.service.name();
-        let read = |problems: &mut Problems, flag: &str, file: &Option<PathBuf>| match file {
-            Some(file) => problems.take(flag, config::read(file)),
-            None => {
-                problems.add(format!(
-                    "{flag} is needed; `muster admin service-keys` makes it"
-                ));
-                None
-            }
-        };
-        let key = read(&mut problems, "--service-key", &self.service_key)
-            .and_then(|pem| problems.take("--service-key", PrivateKey::from_pem(&pem)));
-        let keys = read(&mut problems, "--service-keys", &self.service_keys)
+        let key = config::private_key(self.service_key.as_deref(), &mut problems);
+        let keys = self.service_keys.as_deref();
+        let keys = config::needed("--service-keys", keys, &mut problems)
             .and_then(|json| problems.take("--service-keys", ServiceKeys::from_json(&json)));
         if let (Some(key), Some(keys)) = (&key, &keys)
             && !keys.has(name, key)
@@ -197,7 +176,7 @@ impl Serve {
                 "--service-key is not the key that --service-keys has for {name}"
             ));
         }
-        let places = self.places(&mut problems);
+        let places = self.places.check(self.service.calls(), &mut problems);
         let database = self.database.check(&mut problems);
         if database.is_none() && self.service != Which::Gateway {
             problems.add("--database-url is needed, such as postgres://user@host/muster");
@@ -221,50 +200,13 @@ impl Serve {
         problems.or(checked)
     }
 
-    /// Where those are that this service calls.
-    fn places(&self, problems: &mut Problems) -> Vec<(ServiceName, Vec<String>)> {
-        let mut places = Vec::new();
-        for name in self.service.calls() {
-            let text = match name {
-                ServiceName::Identity => &self.identity,
-                ServiceName::Tenancy => &self.tenancy,
-                ServiceName::DeviceRegistry => &self.device_registry,
-                ServiceName::KeyManagement => &self.key_management,
-            };
-            let named: Vec<String> = text
-                .iter()
-                .flat_map(|text| text.split(','))
-                .map(|place| place.trim().to_owned())
-                .filter(|place| !place.is_empty())
-                .collect();
-            if named.is_empty() {
-                problems.add(format!(
-                    "--{} is needed: host:port of that service",
-                    name.as_str()
-                ));
-            }
-            for place in named
-                .iter()
-                .filter(|p| !proto::validate::is_host_and_port(p))
-            {
-                problems.add(format!("--{}: `{place}` is no host:port", name.as_str()));
-            }
-            places.push((*name, named));
-        }
-        places
-    }
-
     async fn assemble(
         &self,
         process: &Process,
         identity: ServiceIdentity,
         checked: Checked,
     ) -> Result<chassis::peer::Stack, Problems> {
-        let own = self.certificate.files();
-        let tls = self.peer_ca.as_deref().map(|ca| ClientTls::new(ca, own));
-        let tls = tls
-            .transpose()
-            .map_err(|e| Problems::one(format!("--peer-ca: {e}")))?;
+        let tls = self.places.client(&self.certificate)?;
         for (name, places) in &checked.places {
             process.call(*name, places, tls.clone())?;
         }
