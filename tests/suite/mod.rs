@@ -1,5 +1,6 @@
 //! What holds in every shape, through the wire.
 
+mod audit;
 pub(crate) mod cli;
 mod contract;
 mod device42;
