@@ -219,6 +219,7 @@ impl Serve {
                 clock: process.clock.clone(),
                 health: process.health.clone(),
                 tls: self.certificate.files().is_some(),
+                trusted_proxies: checked.edge.trusted_proxies,
                 cors_origins: checked.edge.cors_origins,
             };
             return Ok(gateway.build().await?);

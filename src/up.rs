@@ -205,6 +205,7 @@ async fn assemble(
         clock,
         health: process.health.clone(),
         tls,
+        trusted_proxies: checked.edge.trusted_proxies.clone(),
         cors_origins: checked.edge.cors_origins.clone(),
     };
     Ok(Assembled {

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chassis::context::{self, Call, REQUEST_ID};
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::token::Verifier;
 use chassis::{Clock, Error};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Limited;
 use proto::access::{Requirement, requirement};
@@ -22,19 +23,12 @@ use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 use crate::credentials::{self, Presented, Sources};
 use crate::dialects::{self, Dialect};
 use crate::exchange::Exchange;
-
-/// Names a request in logs and answers.
-const REQUEST_ID: &str = "x-request-id";
+use crate::origin::Proxies;
 
 /// Bytes that a request may have which anybody can make.
 const PUBLIC_BODY: usize = 64 << 10;
 /// How long a request over HTTP may take until its answer begins.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where the client reached us, such as `https://muster.example.com`: for
-/// dialects whose answers hold links.
-#[derive(Clone, Debug)]
-pub(crate) struct BaseUrl(pub(crate) String);
 
 /// Everything behind the port. Cheap to clone.
 #[derive(Clone)]
@@ -53,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) own: Stack,
     pub(crate) clock: Clock,
     pub(crate) health: Health,
-    pub(crate) tls: bool,
+    pub(crate) proxies: Proxies,
 }
 
 impl Inner {
@@ -74,11 +68,26 @@ impl Edge {
         let id = request_id(&self.0.clock, request.headers());
         request.headers_mut().insert(REQUEST_ID, id.clone());
         let method = request.method().clone();
-        let (route, mut response) = if is_grpc(request.headers()) {
-            (request.uri().path().to_owned(), self.forward(request).await)
-        } else {
-            self.http(request).await
-        };
+        let call = self.call(&request, &id);
+        if let Ok(call) = &call {
+            // Also what the client made up: where it came from is ours to say.
+            call.write(request.headers_mut());
+        }
+        let grpc = is_grpc(request.headers());
+        let scope = call.as_ref().map(Clone::clone).unwrap_or_default();
+        let (route, mut response) = context::scope(scope, async {
+            if grpc {
+                let path = request.uri().path().to_owned();
+                let answer = match call {
+                    Ok(call) => self.forward(request, call.deadline).await,
+                    Err(refusal) => Status::from(refusal).into_http(),
+                };
+                (path, answer)
+            } else {
+                self.http(request, call).await
+            }
+        })
+        .await;
         response.headers_mut().insert(REQUEST_ID, id.clone());
         if response.status() == StatusCode::UNAUTHORIZED {
             // RFC 9110: a 401 says how to do better.
@@ -100,7 +109,27 @@ impl Edge {
         response
     }
 
-    async fn http(self, request: Request<Body>) -> (String, Response<Body>) {
+    /// The call that a request is: how long its client waits, and from where.
+    /// Over HTTP, nobody waits for ever.
+    fn call(&self, request: &Request<Body>, id: &HeaderValue) -> chassis::Result<Call> {
+        let told = context::timeout(request.headers())?;
+        let left = match is_grpc(request.headers()) {
+            true => told,
+            false => Some(told.unwrap_or(PATIENCE).min(PATIENCE)),
+        };
+        Ok(Call {
+            method: request.uri().path().trim_start_matches('/').to_owned(),
+            request_id: id.to_str().unwrap_or_default().to_owned(),
+            source: self.0.proxies.source(request),
+            deadline: left.map(|left| Instant::now() + left),
+        })
+    }
+
+    async fn http(
+        self,
+        request: Request<Body>,
+        call: chassis::Result<Call>,
+    ) -> (String, Response<Body>) {
         let path = request.uri().path();
         if let Some(answer) = self.0.health.probe(request.method(), path) {
             return (path.to_owned(), answer);
@@ -116,40 +145,37 @@ impl Edge {
         let method = matched.method().clone();
         let route = matched.rule().template.clone();
         let errors = shape(&method.service);
-        let request = match self
-            .authenticate(request, &method.path, self.0.sources.of(&method.service))
-            .await
-        {
-            Ok(request) => request,
-            Err(status) => return (route, problem(errors, &Problem::new(status))),
+        let refused = |status| problem(errors, &Problem::new(status));
+        let deadline = match call {
+            Ok(call) => call.deadline,
+            Err(refusal) => return (route, refused(refusal.into())),
         };
-        let stack = self.0.stack(&method.path);
-        let answer = self.0.transcoder.call(matched, request, stack, errors);
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        let late = |_| {
-            problem(
-                errors,
-                &Problem::new(Status::deadline_exceeded("it took too long")),
-            )
+        let answer = async {
+            let sources = self.0.sources.of(&method.service);
+            let request = self.authenticate(request, &method.path, sources).await?;
+            let stack = self.0.stack(&method.path);
+            Ok(self
+                .0
+                .transcoder
+                .call(matched, request, stack, errors)
+                .await)
         };
-        (route, answer.unwrap_or_else(late))
+        let answer = context::until(deadline, answer).await;
+        (route, answer.flatten().unwrap_or_else(refused))
     }
 
     /// A gRPC call goes on as it is, but for its credential.
-    async fn forward(self, request: Request<Body>) -> Response<Body> {
+    async fn forward(self, request: Request<Body>, deadline: Option<Instant>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        // Over gRPC, a dialect's package takes what any other takes.
-        let request = match self
-            .authenticate(request, &path, self.0.sources.native())
-            .await
-        {
-            Ok(request) => request,
-            Err(status) => return status.into_http(),
+        let answer = async {
+            // Over gRPC, a dialect's package takes what any other takes.
+            let sources = self.0.sources.native();
+            let request = self.authenticate(request, &path, sources).await?;
+            let answer = self.0.stack(&path).oneshot(request).await;
+            answer.map_err(|error| Status::unavailable(error.to_string()))
         };
-        match self.0.stack(&path).oneshot(request).await {
-            Ok(response) => response,
-            Err(error) => Status::unavailable(error.to_string()).into_http(),
-        }
+        let answer = context::until(deadline, answer).await;
+        answer.flatten().unwrap_or_else(|status| status.into_http())
     }
 
     /// Takes the credential out of a request and puts a token in.
@@ -159,7 +185,7 @@ impl Edge {
         path: &str,
         sources: &[CredentialSource],
     ) -> Result<Request<Body>, Status> {
-        let base = base_url(&request, self.0.tls);
+        let base = self.0.proxies.base_url(&request);
         let presented = credentials::find(sources, request.headers(), request.uri());
         let mut uri = std::mem::take(request.uri_mut());
         self.0
@@ -240,16 +266,6 @@ fn request_id(clock: &Clock, headers: &HeaderMap) -> HeaderValue {
         HeaderValue::try_from(clock.new_id().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("-"))
     })
-}
-
-fn base_url(request: &Request<Body>, tls: bool) -> BaseUrl {
-    let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let host = text(HOST.as_str())
-        .or(request.uri().authority().map(http::uri::Authority::as_str))
-        .unwrap_or_default();
-    let scheme = text("x-forwarded-proto").filter(|s| matches!(*s, "http" | "https"));
-    let scheme = scheme.unwrap_or(if tls { "https" } else { "http" });
-    BaseUrl(format!("{scheme}://{host}"))
 }
 
 fn dialect(service: &str) -> Option<&'static Dialect> {

@@ -11,6 +11,7 @@ mod dialects;
 mod domain;
 mod edge;
 mod exchange;
+mod origin;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use chassis::{Clock, Error, Result};
 use futures::future::Either;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
+use ipnet::IpNet;
 use proto::access::SERVICES;
 use proto::audit::audit_service_server::AuditServiceServer;
 use tonic::body::Body;
@@ -46,6 +48,8 @@ pub struct Gateway {
     pub health: Health,
     /// Whether the port speaks TLS.
     pub tls: bool,
+    /// Networks of the proxies in front, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may call from a browser, such as `https://console.example.com`.
     pub cors_origins: Vec<HeaderValue>,
 }
@@ -79,7 +83,10 @@ impl Gateway {
             peers: self.peers,
             clock: self.clock,
             health: self.health,
-            tls: self.tls,
+            proxies: origin::Proxies {
+                trusted: self.trusted_proxies,
+                tls: self.tls,
+            },
         }));
         let answer = service_fn(move |request: Request<Body>| {
             let edge = edge.clone();

@@ -21,7 +21,7 @@ use transcoder::Problem;
 
 use self::paging::Cursor;
 use crate::domain::Domain;
-use crate::edge::BaseUrl;
+use crate::origin::BaseUrl;
 
 pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.sensorbucket.v1.SensorBucketService",
