@@ -116,7 +116,7 @@ pub(super) async fn is_complete(pool: &DatabaseConnection, names: &[String]) -> 
     let applied = pool.query_all_raw(query).await;
     let applied = match applied {
         Ok(rows) => rows,
-        // The table is not there yet, or not for us.
+        // The table or the role is not there yet, or not for us.
         Err(error) if is_missing(&error) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
@@ -134,8 +134,13 @@ pub(super) async fn is_complete(pool: &DatabaseConnection, names: &[String]) -> 
 }
 
 fn is_missing(error: &DbErr) -> bool {
-    // undefined_table
-    crate::error::sql_state(error).is_some_and(|state| state == "42P01")
+    match crate::error::sql_state(error).as_deref() {
+        // undefined_table
+        Some("42P01") => true,
+        // invalid_parameter_value: there is no such role to connect as
+        Some("22023") => matches!(error, DbErr::Conn(_)),
+        _ => false,
+    }
 }
 
 /// The login that owns the tables, with the lock that only one migrator has.

@@ -4,7 +4,9 @@
 //! so a row may appear below others that were read already. A row's
 //! transaction tells how far back that can be: whatever is older than the
 //! oldest transaction that still runs is complete. Rows above that line are
-//! read again, and given out once.
+//! read again, and given out once. The line is never above the last row: a
+//! server that crashes may hand out again what only transactions without a
+//! row had.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub struct Tail<E: Log> {
     complete: i64,
     /// Rows above that line that were given out: their numbers and transactions.
     given: HashMap<i64, i64>,
+    /// The highest transaction of a row that was given out.
+    highest: i64,
     begun: bool,
     log: std::marker::PhantomData<fn() -> E>,
 }
@@ -40,6 +44,7 @@ impl<E: Log> Tail<E> {
             bell,
             complete: 0,
             given: HashMap::new(),
+            highest: 0,
             begun: false,
             log: std::marker::PhantomData,
         }
@@ -87,8 +92,11 @@ impl<E: Log> Tail<E> {
         tx.commit().await?;
         rows.retain(|row| !self.given.contains_key(&E::position(row).0));
         self.given.extend(rows.iter().map(E::position));
+        if let Some(last) = rows.last() {
+            self.highest = self.highest.max(E::position(last).1);
+        }
         // What is below the new line is never read again.
-        self.complete = self.complete.max(oldest);
+        self.complete = self.complete.max(oldest.min(self.highest + 1));
         self.given
             .retain(|_, transaction| *transaction >= self.complete);
         Ok(rows)
