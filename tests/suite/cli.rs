@@ -228,7 +228,7 @@ async fn what_is_no_command_fails_with_2_and_tells_the_usage() {
 async fn help_tells_every_command() {
     let help = Terminal::new().says(&["--help"]).await;
     for command in [
-        "up", "login", "logout", "whoami", "key", "client", "device", "user", "tenant",
+        "up", "login", "logout", "whoami", "key", "client", "device", "user", "tenant", "audit",
     ] {
         let told = help
             .lines()
@@ -286,6 +286,44 @@ async fn a_device_is_created_listed_shown_and_deleted() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_did_what_is_told() {
+    let world = need!(world().await);
+    let terminal = Terminal::logged_in(world).await;
+    let me = terminal.json(&["whoami"]).await;
+    let actor = format!("user:{}", text(&me["principalId"]));
+    let made = terminal.json(&["device", "create", "--name", "x"]).await;
+    let id = text(&made["id"]);
+    let resource = format!("devices/{id}");
+    terminal.says(&["device", "delete", id]).await;
+    let list = ["audit", "list", "--resource", &resource, "--actor", &actor];
+    let told = terminal.json(&list).await;
+    let methods = told.as_array().unwrap().iter();
+    let methods: Vec<_> = methods.map(|event| text(&event["method"])).collect();
+    let both = ["DeleteDevice", "CreateDevice"];
+    assert_eq!(
+        methods,
+        both.map(|name| format!("muster.registry.v1.DeviceService/{name}"))
+    );
+    let newest = [&list[..], &["--limit", "1", "--since", "1h"]].concat();
+    assert_eq!(terminal.json(&newest).await, json!([told[0]]));
+    let none = [&list[..], &["--since", "2100-01-01T00:00:00Z"]].concat();
+    assert_eq!(terminal.json(&none).await, json!([]));
+    let table = terminal.says(&list).await;
+    assert!(
+        table.starts_with("TIME ") && table.contains("DeviceService/DeleteDevice"),
+        "{table}"
+    );
+    let other = ["audit", "list", "--service", "tenancy"];
+    let told = terminal.json(&other).await;
+    let events = told.as_array().unwrap();
+    assert!(!events.is_empty() && events.iter().all(|event| event["service"] == "tenancy"));
+    terminal
+        .run(&["audit", "list", "--service", "nope"], "")
+        .await
+        .failed(2);
 }
 
 #[tokio::test]
