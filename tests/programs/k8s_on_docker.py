@@ -31,7 +31,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OVERLAY = os.environ.get("OVERLAY", "dev")
 RUN = "muster-test-" + uuid.uuid4().hex[:8]
 SUPERUSER = uuid.uuid4().hex
-SERVICES = ["identity", "tenancy", "device-registry", "key-management"]
+# Each service, and a read that it answers.
+SERVICES = {
+    "identity": "/v1/users",
+    "tenancy": "/v1/members",
+    "device-registry": "/v1/devices",
+    "key-management": "/v1/apiKeys",
+}
 REPLICAS = 2
 
 
@@ -129,16 +135,18 @@ class Cluster:
         mounts = {mount["name"]: mount["mountPath"] for mount in container.get("volumeMounts", [])}
         for volume in spec.get("volumes", []):
             kept = self.folder / f"{name}-{volume['name']}"
-            kept.mkdir(exist_ok=True)
-            kept.chmod(0o755)
-            secret, mode = volume.get("secret"), 0o644
+            said += ["--volume", f"{kept}:{mounts[volume['name']]}:ro"]
+            if kept.exists():
+                # Another replica may be reading it.
+                continue
+            kept.mkdir(mode=0o755)
+            secret = volume.get("secret")
             source = ("Secret", secret["secretName"]) if secret else ("ConfigMap", volume["configMap"]["name"])
-            mode = secret["defaultMode"] if secret else mode
+            mode = secret["defaultMode"] if secret else 0o644
             for key, content in self.files(*source).items():
                 (kept / key).write_bytes(content)
                 (kept / key).chmod(mode)
                 os.chown(kept / key, 0, pod["fsGroup"])
-            said += ["--volume", f"{kept}:{mounts[volume['name']]}:ro"]
         return said, container
 
     def start(self, name):
@@ -166,7 +174,10 @@ def docker(*options):
 
 
 def published(container, port):
-    return run("docker", "port", container, port).splitlines()[0]
+    done = subprocess.run(["docker", "port", container, str(port)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{run_logs(container)}\n{done.stderr}")
+    return done.stdout.splitlines()[0]
 
 
 def answer(url, authority=None, credential=None):
@@ -245,8 +256,8 @@ def play(cluster):
 
     if cluster.authority:
         refuse_strangers(cluster, pods)
-    for name in SERVICES:
-        replaced_while_asked(cluster, pods, name, f"{url}/v1/devices", credential)
+    for name, path in SERVICES.items():
+        replaced_while_asked(cluster, pods, name, url + path, credential)
     for name, here in pods.items():
         for pod in here:
             stopped(name, pod)
