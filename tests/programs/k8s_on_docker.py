@@ -6,9 +6,10 @@ replicas away while it asks, and stops everything.
 Not played: scheduling, autoscaling and NetworkPolicies (manifests.py reads
 those), and cert-manager, whose certificates openssl makes.
 
-MUSTER_BINARY makes the keys, MUSTER_IMAGE has the program, POSTGRES_IMAGE is
-an image like the official one; OVERLAY is dev or production. Needs docker,
-kubectl, psql and openssl. Ends with 0, or says what is wrong."""
+MUSTER_BINARY is the program, which k8s/image.sh packs; MUSTER_TEST_POSTGRES_IMAGE
+is an image like the official one; OVERLAY is dev or production. Needs root, since
+a kubelet gives files to a group, and docker, kubectl, psql and openssl. Ends with
+0, or says what is wrong."""
 
 import base64
 import json
@@ -30,6 +31,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OVERLAY = os.environ.get("OVERLAY", "dev")
 RUN = "muster-test-" + uuid.uuid4().hex[:8]
+IMAGE = f"{RUN}:image"
 SUPERUSER = uuid.uuid4().hex
 # Each service, and a read that it answers.
 SERVICES = {
@@ -153,13 +155,13 @@ class Cluster:
         said, container = self.options("Deployment", name)
         for port in container["ports"]:
             said += ["--publish", f"127.0.0.1::{port['containerPort']}"]
-        return docker("--detach", "--network-alias", name, *said, os.environ["MUSTER_IMAGE"], *container["args"])
+        return docker("--detach", "--network-alias", name, *said, IMAGE, *container["args"])
 
     def job(self, name):
         """Again until it succeeds, as its restartPolicy says."""
         said, container = self.options("Job", name)
         command = ["docker", "run", "--rm", "--network", RUN, "--label", f"run={RUN}"]
-        command += [str(part) for part in [*said, os.environ["MUSTER_IMAGE"], *container["args"]]]
+        command += [str(part) for part in [*said, IMAGE, *container["args"]]]
 
         def attempt():
             done = subprocess.run(command, capture_output=True, text=True)
@@ -210,7 +212,7 @@ def serving(address):
 def main():
     # Whatever way this ends, the containers go with it.
     leash = subprocess.Popen(
-        ["sh", "-c", 'cat >/dev/null; docker ps -aq -f label=run=$1 | xargs -r docker rm -fv >/dev/null; docker network rm $1 >/dev/null', "sh", RUN],
+        ["sh", "-c", 'cat >/dev/null; docker ps -aq -f label=run=$1 | xargs -r docker rm -fv >/dev/null; docker network rm $1 >/dev/null; docker image rm $2 >/dev/null', "sh", RUN, IMAGE],
         stdin=subprocess.PIPE, start_new_session=True)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -221,6 +223,7 @@ def main():
 
 
 def play(cluster):
+    run(ROOT / "k8s/image.sh", IMAGE, os.environ["MUSTER_BINARY"])
     run("docker", "network", "create", RUN)
     pods = {name: [cluster.start(name) for _ in range(REPLICAS)] for name in ["gateway", *SERVICES]}
     print(f"{OVERLAY}: {REPLICAS} replicas of each run, and nobody is ready: there is no database")
@@ -230,7 +233,7 @@ def play(cluster):
     wait("identity is not ready", lambda: None if answer(f"http://{published(pods['identity'][0], 8090)}/readyz")[0] == 503 else "it is")
 
     database = docker("--detach", "--network-alias", "postgres", "--env", f"POSTGRES_PASSWORD={SUPERUSER}",
-                      "--publish", "127.0.0.1::5432", os.environ.get("POSTGRES_IMAGE", "postgres:17"))
+                      "--publish", "127.0.0.1::5432", os.environ.get("MUSTER_TEST_POSTGRES_IMAGE", "postgres:17"))
     address = f"postgres://postgres:{SUPERUSER}@{published(database, 5432)}/postgres"
     wait("PostgreSQL", lambda: subprocess.run(["psql", address, "-c", "SELECT 1"], capture_output=True, text=True).stderr or None)
     run("psql", address, "--set", "ON_ERROR_STOP=1", "--file", cluster.folder / "made/logins.sql")
