@@ -1,149 +1,32 @@
-//! The whole service, called through its stack on a SQLite file.
+//! The whole service, called through its stack, on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use chassis::Clock;
-use chassis::caller::TenantId;
-use chassis::peer::{Peer, Peers, ServiceName};
-use chassis::revocation::Revocations;
-use chassis::service_identity::{PrivateKey, Privileges, ServiceIdentity, ServiceKeys};
-use chassis::store::Store;
-use chassis::token::Verifier;
-use prost_types::{FieldMask, Struct, Value, value::Kind};
-use proto::access::ALL_PERMISSIONS;
+mod harness;
+
+use harness::Registry;
+use prost_types::{Struct, Value, value::Kind};
 use proto::registry::command_service_client::CommandServiceClient;
 use proto::registry::device::State;
-use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
 use proto::registry::*;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-/// A service on a database of its own, which lives as long as this.
-struct Registry {
-    peers: Peers,
-    identity: ServiceIdentity,
-    tenant: Uuid,
-    _folder: tempfile::TempDir,
-}
-
-impl Registry {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::system();
-        let key = PrivateKey::generate().unwrap();
-        let everything = Privileges {
-            tenants: true,
-            permissions: ALL_PERMISSIONS,
-        };
-        let keys = ServiceKeys::default().with("tester", &key, everything);
-        let peers = Peers::default();
-        let verifier = Verifier::new(
-            peers.clone(),
-            keys.unwrap(),
-            Revocations::default(),
-            clock.clone(),
-        );
-        let store =
-            Store::sqlite::<muster_device_registry::Migrator>(&folder.path().join("r.db"), &clock)
-                .await
-                .unwrap();
-        let stack = muster_device_registry::stack(store, clock.clone(), verifier);
-        peers.set(ServiceName::DeviceRegistry, stack);
-        Self {
-            peers,
-            identity: ServiceIdentity::new("tester", &key, clock),
-            tenant: Uuid::from_u128(1),
-            _folder: folder,
-        }
-    }
-
-    /// The same service, called for another tenant.
-    fn for_another_tenant(self) -> Self {
-        Self {
-            tenant: Uuid::from_u128(2),
-            ..self
-        }
-    }
-
-    fn devices(&self) -> DeviceServiceClient<Peer> {
-        DeviceServiceClient::new(self.peer())
-    }
-
-    async fn create(&self, device: Device) -> Result<Device, Status> {
-        let request = self.request(CreateDeviceRequest {
-            device: Some(device),
-            ..Default::default()
-        });
-        Ok(self.devices().create_device(request).await?.into_inner())
-    }
-
-    async fn get(&self, id: &str) -> Result<Device, Status> {
-        let request = self.request(GetDeviceRequest { id: id.to_owned() });
-        Ok(self.devices().get_device(request).await?.into_inner())
-    }
-
-    async fn update(&self, device: Device, paths: &[&str]) -> Result<Device, Status> {
-        let request = self.request(UpdateDeviceRequest {
-            device: Some(device),
-            update_mask: Some(FieldMask {
-                paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-            }),
-        });
-        Ok(self.devices().update_device(request).await?.into_inner())
-    }
-
-    async fn list(&self, request: ListDevicesRequest) -> Result<ListDevicesResponse, Status> {
-        let request = self.request(request);
-        Ok(self.devices().list_devices(request).await?.into_inner())
-    }
-
-    async fn names(&self, request: ListDevicesRequest) -> Vec<String> {
-        let devices = self.list(request).await.unwrap().devices;
-        devices.into_iter().map(|d| d.display_name).collect()
-    }
-
-    async fn tag(&self, name: &str) -> Result<String, Status> {
-        let tag = Tag {
-            display_name: name.to_owned(),
-            ..Default::default()
-        };
-        let request = self.request(CreateTagRequest {
-            tag: Some(tag),
-            ..Default::default()
-        });
-        let tag = TagServiceClient::new(self.peer())
-            .create_tag(request)
-            .await?;
-        Ok(tag.into_inner().id)
-    }
-
-    async fn site(&self, name: &str) -> Result<Site, Status> {
-        let site = Site {
-            display_name: name.to_owned(),
-            ..Default::default()
-        };
-        let request = self.request(CreateSiteRequest {
-            site: Some(site),
-            ..Default::default()
-        });
-        let site = SiteServiceClient::new(self.peer())
-            .create_site(request)
-            .await?;
-        Ok(site.into_inner())
-    }
-
-    fn peer(&self) -> Peer {
-        self.peers.get(ServiceName::DeviceRegistry)
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        self.identity
-            .request_for(TenantId(self.tenant), ALL_PERMISSIONS, message)
-            .unwrap()
-    }
-}
+on_both_databases!(
+    a_device_comes_back_as_it_was_created,
+    a_chosen_id_is_kept_and_taken_only_once,
+    what_must_be_unique_is_so_unless_empty,
+    every_reference_to_nothing_is_told_and_nothing_is_kept,
+    an_update_changes_what_it_names_and_refuses_stale_etags,
+    an_update_is_held_to_the_rules_of_the_contract,
+    lists_are_filtered_paged_and_counted,
+    a_deleted_tag_comes_off_and_a_deleted_device_is_gone,
+    a_site_in_use_can_not_be_deleted,
+    commands_are_found_changed_and_named_once,
+    another_tenant_sees_nothing_and_may_use_the_same_names,
+);
 
 fn named(name: &str) -> Device {
     Device {
@@ -161,9 +44,7 @@ fn fields(status: &Status) -> Vec<String> {
     invalid.chain(taken.cloned()).collect()
 }
 
-#[tokio::test]
-async fn a_device_comes_back_as_it_was_created() {
-    let registry = Registry::start().await;
+async fn a_device_comes_back_as_it_was_created(registry: Registry) {
     let (b, a) = (
         registry.tag("b").await.unwrap(),
         registry.tag("a").await.unwrap(),
@@ -203,9 +84,7 @@ async fn a_device_comes_back_as_it_was_created() {
     assert_eq!(created, expected);
 }
 
-#[tokio::test]
-async fn a_chosen_id_is_kept_and_taken_only_once() {
-    let registry = Registry::start().await;
+async fn a_chosen_id_is_kept_and_taken_only_once(registry: Registry) {
     let id = Uuid::from_u128(42).to_string();
     let request = || {
         registry.request(CreateDeviceRequest {
@@ -225,9 +104,7 @@ async fn a_chosen_id_is_kept_and_taken_only_once() {
     assert_eq!(fields(&refused), ["device_id"]);
 }
 
-#[tokio::test]
-async fn what_must_be_unique_is_so_unless_empty() {
-    let registry = Registry::start().await;
+async fn what_must_be_unique_is_so_unless_empty(registry: Registry) {
     let device = Device {
         code: "c1".to_owned(),
         serial_number: "s1".to_owned(),
@@ -257,9 +134,7 @@ async fn what_must_be_unique_is_so_unless_empty() {
     );
 }
 
-#[tokio::test]
-async fn every_reference_to_nothing_is_told_and_nothing_is_kept() {
-    let registry = Registry::start().await;
+async fn every_reference_to_nothing_is_told_and_nothing_is_kept(registry: Registry) {
     let tag = registry.tag("t").await.unwrap();
     let device = Device {
         tag_ids: vec![
@@ -284,9 +159,7 @@ async fn every_reference_to_nothing_is_told_and_nothing_is_kept() {
     );
 }
 
-#[tokio::test]
-async fn an_update_changes_what_it_names_and_refuses_stale_etags() {
-    let registry = Registry::start().await;
+async fn an_update_changes_what_it_names_and_refuses_stale_etags(registry: Registry) {
     let (a, b) = (
         registry.tag("a").await.unwrap(),
         registry.tag("b").await.unwrap(),
@@ -328,9 +201,7 @@ async fn an_update_changes_what_it_names_and_refuses_stale_etags() {
     assert_eq!(refused.code(), Code::Aborted);
 }
 
-#[tokio::test]
-async fn an_update_is_held_to_the_rules_of_the_contract() {
-    let registry = Registry::start().await;
+async fn an_update_is_held_to_the_rules_of_the_contract(registry: Registry) {
     let created = registry.create(named("old")).await.unwrap();
     let refused = registry
         .update(
@@ -347,9 +218,7 @@ async fn an_update_is_held_to_the_rules_of_the_contract() {
     assert_eq!(fields(&refused), ["device.id"]);
 }
 
-#[tokio::test]
-async fn lists_are_filtered_paged_and_counted() {
-    let registry = Registry::start().await;
+async fn lists_are_filtered_paged_and_counted(registry: Registry) {
     let (x, y) = (
         registry.tag("x").await.unwrap(),
         registry.tag("y").await.unwrap(),
@@ -404,9 +273,7 @@ async fn lists_are_filtered_paged_and_counted() {
     assert_eq!(registry.names(named).await, ["3"]);
 }
 
-#[tokio::test]
-async fn a_deleted_tag_comes_off_and_a_deleted_device_is_gone() {
-    let registry = Registry::start().await;
+async fn a_deleted_tag_comes_off_and_a_deleted_device_is_gone(registry: Registry) {
     let tag = registry.tag("t").await.unwrap();
     let device = registry
         .create(Device {
@@ -435,9 +302,7 @@ async fn a_deleted_tag_comes_off_and_a_deleted_device_is_gone() {
     assert_eq!(refused.code(), Code::NotFound);
 }
 
-#[tokio::test]
-async fn a_site_in_use_can_not_be_deleted() {
-    let registry = Registry::start().await;
+async fn a_site_in_use_can_not_be_deleted(registry: Registry) {
     let site = registry.site("plant").await.unwrap();
     let device = registry
         .create(Device {
@@ -469,9 +334,7 @@ async fn a_site_in_use_can_not_be_deleted() {
     sites.delete_site(request()).await.unwrap();
 }
 
-#[tokio::test]
-async fn commands_are_found_changed_and_named_once() {
-    let registry = Registry::start().await;
+async fn commands_are_found_changed_and_named_once(registry: Registry) {
     let mut commands = CommandServiceClient::new(registry.peer());
     let command = Command {
         name: "turn_on".to_owned(),
@@ -516,9 +379,7 @@ async fn commands_are_found_changed_and_named_once() {
     );
 }
 
-#[tokio::test]
-async fn another_tenant_sees_nothing_and_may_use_the_same_names() {
-    let registry = Registry::start().await;
+async fn another_tenant_sees_nothing_and_may_use_the_same_names(registry: Registry) {
     let tag = registry.tag("t").await.unwrap();
     let device = Device {
         code: "c1".to_owned(),
