@@ -11,7 +11,8 @@
 set -euo pipefail
 umask 077
 
-muster=${MUSTER:-muster}
+muster=$(command -v "${MUSTER:-muster}") || { echo "there is no program ${MUSTER:-muster}" >&2; exit 1; }
+muster=$(realpath "$muster")
 services=(identity tenancy device-registry key-management)
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
     echo "usage: $0 FOLDER [HOST:PORT/NAME?OPTIONS]" >&2
