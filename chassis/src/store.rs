@@ -13,6 +13,7 @@
 
 mod bell;
 mod confined;
+pub mod copy;
 mod global;
 mod postgres;
 mod record;

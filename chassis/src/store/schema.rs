@@ -144,11 +144,11 @@ fn is_missing(error: &DbErr) -> bool {
 }
 
 /// The login that owns the tables, with the lock that only one migrator has.
-struct Owner(DatabaseConnection);
+pub(super) struct Owner(pub(super) DatabaseConnection);
 
 impl Owner {
     #[expect(clippy::disallowed_methods, reason = "not for requests")]
-    async fn connect(database: &Postgres, schema: Schema) -> Result<Self> {
+    pub(super) async fn connect(database: &Postgres, schema: Schema) -> Result<Self> {
         let mut options = ConnectOptions::new(&database.url);
         options
             .max_connections(1)
