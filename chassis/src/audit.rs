@@ -177,6 +177,9 @@ pub fn merge(answers: Vec<ListAuditEventsResponse>, page_size: i32) -> ListAudit
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::{ConnectionTrait, Database, DbBackend};
+    use sea_orm_migration::MigratorTrait;
+
     use super::*;
 
     fn event(seconds: i64, id: u128, service: ServiceName) -> AuditEvent {
@@ -244,6 +247,75 @@ mod tests {
             &paging::write([255; 28]),
         ] {
             assert!(Place::read(token).is_err(), "{token}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_from_an_index_and_in_its_order() {
+        #[expect(clippy::disallowed_methods, reason = "a database of its own")]
+        let database = Database::connect("sqlite::memory:").await.unwrap();
+        migrations::registry::Migrator::up(&database, None)
+            .await
+            .unwrap();
+        let (actor, time) = ("user:x".to_owned(), Some(prost_types::Timestamp::default()));
+        let all = ListAuditEventsRequest::default();
+        let page_token = Place::of(&event(0, 0, ServiceName::Identity)).token();
+        for (wanted, index) in [
+            (all.clone(), "events_tenant_id_time_id_idx"),
+            (
+                ListAuditEventsRequest {
+                    end_time: time,
+                    start_time: time,
+                    ..all.clone()
+                },
+                "events_tenant_id_time_id_idx",
+            ),
+            (
+                ListAuditEventsRequest {
+                    actor,
+                    ..all.clone()
+                },
+                "events_tenant_id_actor_time_id_idx",
+            ),
+            (
+                ListAuditEventsRequest {
+                    resource: "devices/x".into(),
+                    ..all.clone()
+                },
+                "events_tenant_id_resource_time_id_idx",
+            ),
+            (
+                ListAuditEventsRequest {
+                    resource: "devices".into(),
+                    ..all.clone()
+                },
+                "events_tenant_id_collection_time_id_idx",
+            ),
+        ] {
+            for wanted in [
+                wanted.clone(),
+                ListAuditEventsRequest {
+                    page_token: page_token.clone(),
+                    ..wanted
+                },
+            ] {
+                let query = matching(&wanted)
+                    .unwrap()
+                    .filter(Column::TenantId.eq(Uuid::nil()));
+                let mut query = query.limit(51).build(DbBackend::Sqlite);
+                query.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
+                let plan = database.query_all_raw(query).await.unwrap();
+                let steps = plan
+                    .iter()
+                    .map(|row| row.try_get::<String>("", "detail").unwrap());
+                let steps: Vec<_> = steps.collect();
+                assert!(
+                    steps.len() == 1 && steps[0].contains(index),
+                    "{wanted:?}: {steps:?}"
+                );
+                let place = steps[0].contains("(time,id)<(?,?)");
+                assert_eq!(place, !wanted.page_token.is_empty(), "{steps:?}");
+            }
         }
     }
 }
