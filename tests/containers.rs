@@ -436,3 +436,38 @@ fn the_manifests_are_valid_and_confine_what_they_start() {
     let variables = [("MUSTER_BINARY", env!("CARGO_BIN_EXE_muster"))];
     program("manifests.py", &["kubernetes_validate", "yaml"], &variables);
 }
+
+/// Runs an overlay of k8s/ as a kubelet would.
+fn overlay(name: &str) {
+    let what = format!("the overlay {name}");
+    for program in ["psql", "openssl"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            return not_run(&what, &format!("there is no {program}"));
+        }
+    }
+    // A kubelet is root: it gives the files of Secrets to a group.
+    let user = Command::new("id").arg("-u").output().unwrap().stdout;
+    if user != b"0\n" {
+        return not_run(&what, "this is not root");
+    }
+    if let Some(why) = lacking() {
+        return not_run(&what, &why);
+    }
+    let database = database_image();
+    let variables = [
+        ("MUSTER_BINARY", env!("CARGO_BIN_EXE_muster")),
+        ("MUSTER_TEST_POSTGRES_IMAGE", database.as_str()),
+        ("OVERLAY", name),
+    ];
+    program("k8s_on_docker.py", &["grpc", "yaml"], &variables);
+}
+
+#[test]
+fn the_overlay_dev_runs_and_replaces_replicas_under_reads() {
+    overlay("dev");
+}
+
+#[test]
+fn the_overlay_production_runs_with_mutual_tls_and_replaces_replicas_under_reads() {
+    overlay("production");
+}
