@@ -43,6 +43,8 @@ logins() {
     done
     # Whoever grants rights to a role here is a member of it.
     echo "GRANT $(for s in "${services[@]}"; do role "$s"; done | paste -sd,) TO muster_owner;"
+    # Whoever is no superuser makes a database for roles only that he has.
+    echo "SELECT 'GRANT muster_owner TO CURRENT_USER' WHERE NOT pg_has_role(current_user, 'muster_owner', 'USAGE') \\gexec"
     echo "SELECT 'CREATE DATABASE \"$name\" OWNER muster_owner' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$name') \\gexec"
 }
 
