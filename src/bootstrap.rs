@@ -228,6 +228,11 @@ fn pending(data: &DataDir) -> Option<Pending> {
     serde_json::from_str(&text).ok()
 }
 
+/// Whether a first start has begun, and not ended.
+pub(crate) fn is_pending(data: &DataDir) -> bool {
+    data.file(PENDING).exists()
+}
+
 /// Notes that the first start has ended: its password has been shown.
 pub(crate) fn end_first_start(data: &DataDir) -> std::io::Result<()> {
     std::fs::remove_file(data.file(PENDING))

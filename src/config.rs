@@ -18,7 +18,7 @@ use crate::data_dir;
 
 mod database;
 
-pub(crate) use database::Database;
+pub(crate) use database::{Database, DatabaseUrl};
 
 /// What is wrong with a configuration, each in a sentence.
 #[derive(Debug, Default)]

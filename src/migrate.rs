@@ -1,5 +1,7 @@
 //! `muster migrate`: the schemas of a PostgreSQL database.
 
+mod copy;
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,6 +38,8 @@ enum Command {
     Down(Down),
     /// Show which migrations the database has
     Status(Target),
+    /// Move an installation from SQLite into an empty PostgreSQL database
+    Copy(copy::From),
 }
 
 /// The database that is migrated.
@@ -101,6 +105,7 @@ impl Migrate {
             Command::Up(target) => up(&target.database()).await,
             Command::Down(down) => take_back(&down).await,
             Command::Status(target) => status(&target.database()).await,
+            Command::Copy(told) => copy::copy(&told).await,
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

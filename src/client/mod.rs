@@ -10,7 +10,7 @@ mod devices;
 mod failure;
 mod login;
 mod options;
-mod out;
+pub(crate) mod out;
 mod parse;
 mod password;
 mod server_url;

@@ -1,10 +1,10 @@
 //! Values that mean the same in both databases.
 
 use chrono::{DateTime, Utc};
+use sea_orm::sqlx::Row;
 use sea_orm::sqlx::error::BoxDynError;
 use sea_orm::sqlx::postgres::PgRow;
 use sea_orm::sqlx::sqlite::SqliteRow;
-use sea_orm::sqlx::Row;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
