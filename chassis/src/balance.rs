@@ -52,7 +52,9 @@ struct Inner {
     /// Told whenever `live` changes.
     changed: watch::Sender<()>,
     /// A connection has ended: names may stand for others now.
-    resolve: Notify,
+    resolve: Arc<Notify>,
+    /// A call waits for a process to be there.
+    wanted: Arc<Notify>,
 }
 
 /// Where processes of a service are: a name and a port.
@@ -97,7 +99,8 @@ impl Balance {
             tls,
             live: RwLock::default(),
             changed: watch::channel(()).0,
-            resolve: Notify::new(),
+            resolve: Arc::default(),
+            wanted: Arc::default(),
         });
         tokio::spawn(discover(Arc::downgrade(&inner)));
         Ok(Self(inner))
@@ -232,6 +235,7 @@ impl Inner {
                 if let Some(picked) = picked {
                     return picked.clone();
                 }
+                self.wanted.notify_waiters();
                 if changed.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -306,7 +310,9 @@ async fn discover(balance: Weak<Inner>) {
                 });
             }
         }
-        let ended = tokio::time::timeout(RESOLVE, inner.resolve.notified());
-        let _ = ended.await;
+        // Whoever waits holds nothing: without its balance, all this ends.
+        let ended = inner.resolve.clone();
+        drop(inner);
+        let _ = tokio::time::timeout(RESOLVE, ended.notified()).await;
     }
 }

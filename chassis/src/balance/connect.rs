@@ -71,8 +71,9 @@ pub(super) async fn keep(
         let Some(inner) = balance.upgrade() else {
             return;
         };
-        let service = inner.name.as_str();
-        let connected = connect(&place, address, inner.tls.as_ref());
+        let (service, tls) = (inner.name.as_str(), inner.tls.clone());
+        drop(inner);
+        let connected = connect(&place, address, tls.as_ref());
         let connected = tokio::select! {
             connected = connected => connected,
             _ = unwanted.changed() => return,
@@ -80,6 +81,9 @@ pub(super) async fn keep(
         match connected {
             Ok((sender, connection)) => {
                 tracing::debug!(service, %address, "connected");
+                let Some(inner) = balance.upgrade() else {
+                    return;
+                };
                 let listed = Listed::new(
                     &inner,
                     Live {
@@ -110,18 +114,27 @@ pub(super) async fn keep(
             }
             Err(error) => {
                 tracing::debug!(service, %address, %error, "can't connect");
-                drop(inner);
             }
         }
-        if let Some(inner) = balance.upgrade() {
-            inner.resolve.notify_one();
-        }
         tokio::select! {
-            () = tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64())) => (),
+            () = pause(&balance, backoff.mul_f64(0.5 + fastrand::f64())) => (),
             _ = unwanted.changed() => return,
         }
         backoff = most.min(backoff * 2);
     }
+}
+
+/// Waits before connecting again; not for long if a call waits as well.
+async fn pause(balance: &Weak<Inner>, backoff: Duration) {
+    let Some(inner) = balance.upgrade() else {
+        return;
+    };
+    inner.resolve.notify_one();
+    let wanted = inner.wanted.clone();
+    drop(inner);
+    let [least, _] = BACKOFF;
+    tokio::time::sleep(least.min(backoff)).await;
+    let _ = tokio::time::timeout(backoff.saturating_sub(least), wanted.notified()).await;
 }
 
 /// A connection whose other side has answered: one that hangs, or refuses our

@@ -1,0 +1,153 @@
+//! Many processes of one service.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tonic::Code;
+
+use crate::server::{CHANGE, Process, READ, STREAM, balance, call, eventually, free_address};
+
+const SOON: Duration = Duration::from_millis(2);
+
+/// Calls that go on in many tasks until they are told to end; what went wrong.
+struct Calls {
+    go_on: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<(usize, Vec<String>)>>,
+}
+
+impl Calls {
+    fn start(stack: &muster_chassis::peer::Stack, path: &'static str) -> Self {
+        let go_on = Arc::new(AtomicBool::new(true));
+        let tasks = (0..8).map(|_| {
+            let (stack, go_on) = (stack.clone(), go_on.clone());
+            tokio::spawn(async move {
+                let (mut made, mut failed) = (0, Vec::new());
+                while go_on.load(Ordering::SeqCst) {
+                    let (code, text) = call(stack.clone(), path).await;
+                    made += 1;
+                    if code != Code::Ok {
+                        failed.push(text);
+                    }
+                }
+                (made, failed)
+            })
+        });
+        let tasks = tasks.collect();
+        Self { go_on, tasks }
+    }
+
+    async fn end(self) -> (usize, Vec<String>) {
+        self.go_on.store(false, Ordering::SeqCst);
+        let (mut made, mut failed) = (0, Vec::new());
+        for task in self.tasks {
+            let (some, wrong) = task.await.unwrap();
+            made += some;
+            failed.extend(wrong);
+        }
+        (made, failed)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_spread_over_all_processes() {
+    let (a, b) = (Process::start(SOON).await, Process::start(SOON).await);
+    let stack = balance(&[a.address, b.address]).stack();
+    let calls = Calls::start(&stack, READ);
+    eventually(async || (a.taken() > 20 && b.taken() > 20).then_some(())).await;
+    assert_eq!(calls.end().await.1, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_fails_when_a_process_is_killed_and_it_is_used_again_when_it_is_back() {
+    let (mut a, b) = (Process::start(SOON).await, Process::start(SOON).await);
+    let stack = balance(&[a.address, b.address]).stack();
+    let calls = Calls::start(&stack, READ);
+    eventually(async || (a.taken() > 20 && b.taken() > 20).then_some(())).await;
+    a.kill();
+    let before = b.taken();
+    eventually(async || (b.taken() > before + 50).then_some(())).await;
+    let again = Process::start_at(a.address, SOON).await;
+    eventually(async || (again.taken() > 20).then_some(())).await;
+    assert_eq!(calls.end().await.1, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_fails_or_is_made_twice_when_a_process_stops_as_it_should() {
+    let (mut a, b) = (Process::start(SOON).await, Process::start(SOON).await);
+    let stack = balance(&[a.address, b.address]).stack();
+    let calls = Calls::start(&stack, CHANGE);
+    eventually(async || (a.taken() > 20 && b.taken() > 20).then_some(())).await;
+    a.stop();
+    let before = b.taken();
+    eventually(async || (b.taken() > before + 50).then_some(())).await;
+    let (made, failed) = calls.end().await;
+    assert_eq!(failed, [""; 0]);
+    assert_eq!(a.taken() + b.taken(), made);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_never_made_twice_and_a_read_is_made_again() {
+    for (path, code, taken) in [(CHANGE, Code::Unavailable, 1), (READ, Code::Ok, 2)] {
+        // Whichever takes the call hangs until it is killed.
+        let mut first = Process::start(Duration::from_secs(600)).await;
+        let second = free_address();
+        let stack = balance(&[first.address, second]).stack();
+        let answer = tokio::spawn(call(stack, path));
+        eventually(async || (first.taken() == 1).then_some(())).await;
+        let second = Process::start_at(second, SOON).await;
+        // So that there is another one to make the call again.
+        let there = balance(&[second.address]);
+        eventually(async || there.is_live().then_some(())).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        first.kill();
+        let (answered, text) = answer.await.unwrap();
+        assert_eq!(answered, code, "{path}: {text}");
+        assert_eq!(first.taken() + second.taken(), taken, "{path}");
+        if code == Code::Unavailable {
+            assert!(text.contains("may have been done"), "{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_away_is_told_and_found_when_it_comes() {
+    let address = free_address();
+    let balance = balance(&[address]);
+    assert!(!balance.is_live());
+    let (code, text) = call(balance.stack(), CHANGE).await;
+    assert_eq!(code, Code::Unavailable);
+    assert!(
+        text.contains("the tenancy service can't be reached"),
+        "{text}"
+    );
+    let process = Process::start_at(address, SOON).await;
+    eventually(async || balance.is_live().then_some(())).await;
+    assert_eq!(call(balance.stack(), CHANGE).await.0, Code::Ok);
+    assert_eq!(process.taken(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_hangs_gets_no_calls() {
+    // It accepts connections, as a stopped process does, and never answers.
+    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lives = Process::start(SOON).await;
+    let stack = balance(&[hangs.local_addr().unwrap(), lives.address]).stack();
+    for _ in 0..50 {
+        assert_eq!(call(stack.clone(), CHANGE).await.0, Code::Ok);
+    }
+    assert_eq!(lives.taken(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_when_its_process_stops() {
+    let mut process = Process::start(SOON).await;
+    let stack = balance(&[process.address]).stack();
+    let stream = tokio::spawn(call(stack, STREAM));
+    eventually(async || (process.taken() == 1).then_some(())).await;
+    process.stop();
+    let (code, text) = stream.await.unwrap();
+    assert_eq!(code, Code::Unavailable);
+    assert!(text.contains("stops"), "{text}");
+}

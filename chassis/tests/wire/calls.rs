@@ -1,0 +1,161 @@
+//! What a call carries from one service to the next, and who may make it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{HeaderMap, Request};
+use muster_chassis::Clock;
+use muster_chassis::authorize::AuthorizeLayer;
+use muster_chassis::context::timeout;
+use muster_chassis::peer::{Peers, ServiceName, Stack};
+use muster_chassis::revocation::Revocations;
+use muster_chassis::server::erase;
+use muster_chassis::service_identity::KeyRing;
+use muster_chassis::token::Verifier;
+use proto::keys::RevokeRequest;
+use proto::keys::credential_service_client::CredentialServiceClient;
+use proto::tenancy::ResolveMemberRequest;
+use proto::tenancy::member_service_client::MemberServiceClient;
+use tonic::Code;
+use tonic::body::Body;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::server::{answer, eventually, stack, status};
+
+/// Anybody may call it.
+const PUBLIC: &str = "/muster.identity.v1.AuthService/Login";
+
+/// A service behind the authorization layer.
+#[expect(clippy::disallowed_methods, reason = "a service of tests")]
+fn authorized<F, A>(ring: &KeyRing, work: F) -> Stack
+where
+    F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = http::Response<Body>> + Send + 'static,
+{
+    let verifier = Verifier::new(
+        Peers::default(),
+        ring.public().clone(),
+        Revocations::default(),
+        Clock::system(),
+    );
+    let inner = service_fn(move |request| {
+        let answer = work(request);
+        async move { Ok(answer.await) }
+    });
+    erase(AuthorizeLayer::new(verifier).layer(inner))
+}
+
+async fn post(stack: Stack, path: &str, headers: &[(&'static str, &str)]) -> Code {
+    let mut request = Request::post(path).body(Body::empty()).unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    status(stack.oneshot(request).await.unwrap()).await.0
+}
+
+#[tokio::test]
+async fn a_caller_is_answered_when_its_deadline_passes_and_the_work_goes_on_to_its_end() {
+    let done = Arc::new(AtomicBool::new(false));
+    let does = done.clone();
+    let ring = KeyRing::generate().unwrap();
+    let stack = authorized(&ring, move |_| {
+        let does = does.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            does.store(true, Ordering::SeqCst);
+            answer(Code::Ok)
+        }
+    });
+    let code = post(stack.clone(), PUBLIC, &[("grpc-timeout", "20m")]).await;
+    assert_eq!(code, Code::DeadlineExceeded);
+    assert!(!done.load(Ordering::SeqCst));
+    eventually(async || done.load(Ordering::SeqCst).then_some(())).await;
+    let code = post(stack.clone(), PUBLIC, &[("grpc-timeout", "1M")]).await;
+    assert_eq!(code, Code::Ok);
+    let code = post(stack, PUBLIC, &[("grpc-timeout", "soon")]).await;
+    assert_eq!(code, Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_a_call_asks_of_others_carries_its_request_its_source_and_what_is_left_of_its_time() {
+    let heard = Arc::new(Mutex::new(HeaderMap::new()));
+    let hears = heard.clone();
+    let ring = KeyRing::generate().unwrap();
+    let peers = Peers::default();
+    peers.set(
+        ServiceName::Tenancy,
+        stack(move |request: Request<Body>| {
+            *hears.lock().unwrap() = request.headers().clone();
+            async { answer(Code::Ok) }
+        }),
+    );
+    let front = authorized(&ring, move |_| {
+        let peer = peers.get(ServiceName::Tenancy);
+        async move {
+            // What it makes up of its own does not count.
+            let asks = Request::post("/muster.tenancy.v1.TenantService/GetTenant")
+                .header("x-muster-source", "6.6.6.6")
+                .body(Body::empty())
+                .unwrap();
+            peer.oneshot(asks).await.unwrap()
+        }
+    });
+    let headers = [
+        ("x-request-id", "r-1"),
+        ("x-muster-source", "192.0.2.7"),
+        ("grpc-timeout", "30S"),
+    ];
+    assert_eq!(post(front, PUBLIC, &headers).await, Code::Ok);
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(heard["x-request-id"], "r-1");
+    assert_eq!(heard["x-muster-source"], "192.0.2.7");
+    let left = timeout(&heard).unwrap().unwrap();
+    assert!(left < Duration::from_secs(30), "{left:?}");
+    assert!(left > Duration::from_secs(1), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_service_may_call_what_the_contract_lets_it_call_and_shows_its_token_to_nobody_else() {
+    let ring = KeyRing::generate().unwrap();
+    let (peers, clock) = (Peers::default(), Clock::system());
+    let heard = Arc::new(Mutex::new(HeaderMap::new()));
+    let hears = heard.clone();
+    let keys = authorized(&ring, move |request: Request<Body>| {
+        *hears.lock().unwrap() = request.headers().clone();
+        async { answer(Code::Unimplemented) }
+    });
+    peers.set(ServiceName::KeyManagement, keys.clone());
+    let tenancy = authorized(&ring, |_| async { answer(Code::Unimplemented) });
+    peers.set(ServiceName::Tenancy, tenancy.clone());
+
+    // Who gets through learns that nothing is behind.
+    for (name, code) in [
+        ("identity", Code::Unimplemented),
+        ("tenancy", Code::Unimplemented),
+        ("gateway", Code::PermissionDenied),
+        ("device-registry", Code::PermissionDenied),
+        ("operator", Code::PermissionDenied),
+    ] {
+        let identity = ring.identity(name, clock.clone()).unwrap();
+        let request = identity.request(RevokeRequest::default()).unwrap();
+        let mut client = CredentialServiceClient::new(peers.get(ServiceName::KeyManagement));
+        let refused = client.revoke(request).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{name}: {}", refused.message());
+    }
+
+    // Key management may not pass on what identity showed to it.
+    let identity = ring.identity("identity", clock).unwrap();
+    let request = identity.request(RevokeRequest::default()).unwrap();
+    let mut client = CredentialServiceClient::new(peers.get(ServiceName::KeyManagement));
+    client.revoke(request).await.unwrap_err();
+    let token = heard.lock().unwrap()["authorization"].clone();
+    let token = token.to_str().unwrap();
+    let path = "/muster.tenancy.v1.MemberService/ResolveMember";
+    let code = post(tenancy, path, &[("authorization", token)]).await;
+    assert_eq!(code, Code::Unauthenticated);
+    let request = identity.request(ResolveMemberRequest::default()).unwrap();
+    let mut client = MemberServiceClient::new(peers.get(ServiceName::Tenancy));
+    let refused = client.resolve_member(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+}
