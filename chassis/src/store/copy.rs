@@ -69,8 +69,9 @@ impl Copy {
                 .await?;
                 if count(&mut tx, &name).await? > 0 {
                     let text = format!(
-                        "{name} has rows already, and only an empty database is copied to: \
-                         name another one, or drop its schemas"
+                        "{}.{} has rows already, and only an empty database is copied to: \
+                         name another one, or drop its schemas",
+                        schema.name, table.name
                     );
                     return Err(Error::precondition("TARGET_NOT_EMPTY", text));
                 }
