@@ -177,7 +177,7 @@ pub fn merge(answers: Vec<ListAuditEventsResponse>, page_size: i32) -> ListAudit
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait, Database, DbBackend};
+    use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend};
     use sea_orm_migration::MigratorTrait;
 
     use super::*;
@@ -250,13 +250,38 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_page_is_read_from_an_index_and_in_its_order() {
-        #[expect(clippy::disallowed_methods, reason = "a database of its own")]
+    #[expect(clippy::disallowed_methods, reason = "a database of its own")]
+    async fn database() -> DatabaseConnection {
         let database = Database::connect("sqlite::memory:").await.unwrap();
         migrations::registry::Migrator::up(&database, None)
             .await
             .unwrap();
+        database
+    }
+
+    #[tokio::test]
+    async fn what_happened_stays() {
+        let database = database().await;
+        let sql =
+            "INSERT INTO events (id, time, actor, method, collection, resource, request_id, source)
+                   VALUES (x'00', '2027-01-15', '', '', '', '', '', '')";
+        database.execute_unprepared(sql).await.unwrap();
+        for sql in ["UPDATE events SET actor = 'nobody'", "DELETE FROM events"] {
+            let refusal = database.execute_unprepared(sql).await.unwrap_err();
+            assert!(
+                refusal.to_string().contains("what happened stays"),
+                "{refusal}"
+            );
+        }
+        // Going back is no change of the record: it takes the table away.
+        migrations::registry::Migrator::down(&database, None)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_page_is_read_from_an_index_and_in_its_order() {
+        let database = database().await;
         let (actor, time) = ("user:x".to_owned(), Some(prost_types::Timestamp::default()));
         let all = ListAuditEventsRequest::default();
         let page_token = Place::of(&event(0, 0, ServiceName::Identity)).token();

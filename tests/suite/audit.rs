@@ -402,6 +402,26 @@ async fn every_method_that_changes_something_leaves_one_event_that_says_who_did_
 }
 
 #[tokio::test]
+async fn what_a_program_of_another_system_changes_is_recorded_alike() {
+    let world = &*need!(World::shared().await);
+    let program = world
+        .alice
+        .key_holder(&["devices.write", "devices.read"])
+        .await;
+    let request_id = format!("other-{}", unique());
+    let body = json!({"name": unique(), "serial_number": unique()});
+    let path = "/v2/devices";
+    let made = ask_as(&request_id, &program, Method::POST, path, &body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let filter = format!("actor={}", actor(&program).await);
+    let found = record(&world.alice, &filter, 10).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["method"], full_name("DeviceService/CreateDevice"));
+    assert_eq!(found[0]["requestId"], request_id);
+    assert_eq!(found[0]["source"], "127.0.0.1");
+}
+
+#[tokio::test]
 async fn nobody_says_himself_where_a_request_comes_from() {
     let world = &*need!(World::shared().await);
     let request = world.olga.request(Method::POST, "/v1/tags");
