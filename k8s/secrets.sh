@@ -38,14 +38,16 @@ logins() {
     echo "SET password_encryption = 'scram-sha-256';"
     echo "SET client_min_messages = warning;"
     for login in muster_owner $(for s in "${services[@]}"; do role "$s"; done); do
-        echo "SELECT 'CREATE ROLE $login' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$login') \\gexec"
+        echo "SELECT 'CREATE ROLE $login' WHERE NOT EXISTS"
+        echo "    (SELECT FROM pg_roles WHERE rolname = '$login') \\gexec"
         echo "ALTER ROLE $login LOGIN PASSWORD '$(password "$login")';"
     done
     # Whoever grants rights to a role here is a member of it.
     echo "GRANT $(for s in "${services[@]}"; do role "$s"; done | paste -sd,) TO muster_owner;"
     # Whoever is no superuser makes a database for roles only that he has.
     echo "SELECT 'GRANT muster_owner TO CURRENT_USER' WHERE NOT pg_has_role(current_user, 'muster_owner', 'USAGE') \\gexec"
-    echo "SELECT 'CREATE DATABASE \"$name\" OWNER muster_owner' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '$name') \\gexec"
+    echo "SELECT 'CREATE DATABASE \"$name\" OWNER muster_owner' WHERE NOT EXISTS"
+    echo "    (SELECT FROM pg_database WHERE datname = '$name') \\gexec"
 }
 
 # secret NAME KEY FILE [KEY FILE]…: one Secret with these files.

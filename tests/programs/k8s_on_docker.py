@@ -73,7 +73,8 @@ class Cluster:
     def __init__(self, folder):
         self.folder = folder
         database = "postgres:5432/muster?sslmode=disable"
-        secrets = run(ROOT / "k8s/secrets.sh", folder / "made", database, env={**os.environ, "MUSTER": os.environ["MUSTER_BINARY"]})
+        environment = {**os.environ, "MUSTER": os.environ["MUSTER_BINARY"]}
+        secrets = run(ROOT / "k8s/secrets.sh", folder / "made", database, env=environment)
         rendered = run("kubectl", "kustomize", ROOT / "k8s/overlays" / OVERLAY)
         self.documents = {}
         for document in list(yaml.safe_load_all(secrets)) + list(yaml.safe_load_all(rendered)):
@@ -100,7 +101,8 @@ class Cluster:
                 run(*new, *out, "-subj", f"/CN={spec['commonName']}")
                 authority = name
             else:
-                usage = ",".join({"server auth": "serverAuth", "client auth": "clientAuth"}[u] for u in spec["usages"] if "auth" in u)
+                words = {"server auth": "serverAuth", "client auth": "clientAuth"}
+                usage = ",".join(words[usage] for usage in spec["usages"] if usage in words)
                 names = ",".join(f"DNS:{name}" for name in spec["dnsNames"])
                 run(*new, *out, "-CA", at / f"{authority}.crt", "-CAkey", at / f"{authority}.key", "-subj", "/",
                     "-addext", f"subjectAltName=critical,{names}", "-addext", f"extendedKeyUsage={usage}",
@@ -209,11 +211,21 @@ def serving(address):
     return None if reply == b"\x08\x01" else f"status {reply!r}"
 
 
+def unready(address):
+    """What /readyz says is missing."""
+    status, text = answer(f"http://{address}/readyz")
+    return None if status == 200 else f"{status} {text}"
+
+
 def main():
     # Whatever way this ends, the containers go with it.
+    script = """cat >/dev/null
+        docker ps -aq -f label=run=$1 | xargs -r docker rm -fv
+        docker network rm $1
+        docker image rm $2"""
     leash = subprocess.Popen(
-        ["sh", "-c", 'cat >/dev/null; docker ps -aq -f label=run=$1 | xargs -r docker rm -fv >/dev/null; docker network rm $1 >/dev/null; docker image rm $2 >/dev/null', "sh", RUN, IMAGE],
-        stdin=subprocess.PIPE, start_new_session=True)
+        ["sh", "-c", script, "sh", RUN, IMAGE],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     with tempfile.TemporaryDirectory() as folder:
         try:
             play(Cluster(pathlib.Path(folder)))
@@ -230,21 +242,23 @@ def play(cluster):
     for name, [pod, *_] in pods.items():
         probe = published(pod, 8090)
         wait(f"{name} is alive", lambda: None if answer(f"http://{probe}/healthz")[0] == 200 else run_logs(pod))
-    wait("identity is not ready", lambda: None if answer(f"http://{published(pods['identity'][0], 8090)}/readyz")[0] == 503 else "it is")
+    probe = published(pods["identity"][0], 8090)
+    wait("identity is not ready", lambda: None if answer(f"http://{probe}/readyz")[0] == 503 else "it is")
 
     database = docker("--detach", "--network-alias", "postgres", "--env", f"POSTGRES_PASSWORD={SUPERUSER}",
                       "--publish", "127.0.0.1::5432", os.environ.get("MUSTER_TEST_POSTGRES_IMAGE", "postgres:17"))
     address = f"postgres://postgres:{SUPERUSER}@{published(database, 5432)}/postgres"
-    wait("PostgreSQL", lambda: subprocess.run(["psql", address, "-c", "SELECT 1"], capture_output=True, text=True).stderr or None)
+    ask = ["psql", address, "-c", "SELECT 1"]
+    wait("PostgreSQL", lambda: subprocess.run(ask, capture_output=True, text=True).stderr or None)
     run("psql", address, "--set", "ON_ERROR_STOP=1", "--file", cluster.folder / "made/logins.sql")
     cluster.job("migrate")
 
     for name in SERVICES:
         for pod in pods[name]:
             probe = published(pod, 8090)
-            wait(f"{name} is ready", lambda: None if serving(probe) is None else answer(f"http://{probe}/readyz")[1])
+            wait(f"{name} is ready", lambda: serving(probe) and unready(probe))
     for pod in pods["gateway"]:
-        wait("gateway is ready", lambda: None if answer(f"http://{published(pod, 8090)}/readyz")[0] == 200 else answer(f"http://{published(pod, 8090)}/readyz")[1])
+        wait("gateway is ready", lambda: unready(published(pod, 8090)))
     cluster.job("init")
     cluster.job("init")
 
@@ -272,8 +286,8 @@ def refuse_strangers(cluster, pods):
         host, port = published(pods[name][0], 8081).split(":")
         context = ssl.create_default_context(cafile=cluster.authority)
         try:
-            with socket.create_connection((host, int(port)), 5) as plain, context.wrap_socket(plain, server_hostname=name) as secure:
-                secure.settimeout(5)
+            plain = socket.create_connection((host, int(port)), 5)
+            with plain, context.wrap_socket(plain, server_hostname=name) as secure:
                 secure.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
                 if secure.recv(1):
                     sys.exit(f"{name} answers whoever has no certificate")
@@ -283,7 +297,7 @@ def refuse_strangers(cluster, pods):
 
 
 def replaced_while_asked(cluster, pods, name, url, credential):
-    """A roll-out of one replica: the new one is ready before the old one goes, and every read is answered."""
+    """A roll-out of one replica: every read is answered meanwhile."""
     fresh, old = cluster.start(name), pods[name].pop(0)
     wait(f"another {name} is ready", lambda: serving(published(fresh, 8090)))
     pods[name].append(fresh)
