@@ -152,7 +152,7 @@ async fn database_is_killed() -> bool {
 }
 
 async fn survives_kills(shape: Shape) {
-    let installation = need!(Installation::of(shape, 1).await);
+    let installation = need!(Installation::empty(shape).await);
     let mut server = Server::start_on(installation).await;
     let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     let mut tags = [Value::Null, Value::Null, Value::Null];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use test_database::{Postgres, free_port};
+use tokio::sync::OnceCell;
 
 use super::process::{Log, Process, Settings, muster, settings};
 use super::{ADMIN, Caller, PASSWORD, not_run};
@@ -44,6 +45,42 @@ pub struct Installation {
     settings: Settings,
 }
 
+/// A database with the schemas, which each test copies, since making them
+/// takes longer than most tests.
+struct Model {
+    owner: String,
+    /// For each service, the URL with a login that owns nothing.
+    logins: Vec<(&'static str, String)>,
+}
+
+static MODEL: OnceCell<Model> = OnceCell::const_new();
+
+impl Model {
+    async fn new(postgres: &Postgres) -> Self {
+        let owner = postgres.create_database().await;
+        let flags = ["migrate", "up", "--database-url", &owner];
+        muster(&flags, &Settings::new()).await;
+        let mut logins = Vec::new();
+        for service in SERVICES.into_iter().filter(|service| *service != "gateway") {
+            let role = format!("muster_{}", service.replace('-', "_"));
+            logins.push((service, postgres.create_login(&owner, &role).await));
+        }
+        Self { owner, logins }
+    }
+
+    /// The URL of a service's login to a copy of the model.
+    fn login(&self, service: &str, copy: &str) -> String {
+        let (_, url) = self
+            .logins
+            .iter()
+            .find(|(whose, _)| *whose == service)
+            .unwrap();
+        let (url, _) = url.rsplit_once('/').unwrap();
+        let (_, database) = copy.rsplit_once('/').unwrap();
+        format!("{url}/{database}")
+    }
+}
+
 /// One process of the split shape.
 #[derive(Clone)]
 pub struct Part {
@@ -63,12 +100,22 @@ pub struct Server {
 }
 
 impl Installation {
-    /// A fresh one of the target's shape, if that can be had.
+    /// A fresh one of the target's shape, if that can be had. PostgreSQL has
+    /// its schemas already.
     pub async fn new() -> Option<Self> {
         Self::of(crate::SHAPE, 1).await
     }
 
-    /// A fresh one; split, with this many replicas of each service.
+    /// One of a shape on an empty database.
+    pub async fn empty(shape: Shape) -> Option<Self> {
+        let mut installation = Self::of(shape, 1).await?;
+        if let Some(postgres) = test_database::postgres() {
+            installation.database_url = Some(postgres.create_database().await);
+        }
+        Some(installation)
+    }
+
+    /// One of a shape; split, with this many replicas of each service.
     pub async fn of(shape: Shape, replicas: usize) -> Option<Self> {
         let postgres = match shape {
             Shape::Sqlite => None,
@@ -82,19 +129,20 @@ impl Installation {
                 }
             },
         };
-        let database_url = match postgres {
-            Some(postgres) => Some(postgres.create_database().await),
-            None => None,
-        };
         let mut installation = Self {
             shape,
             folder: tempfile::tempdir().unwrap(),
-            database_url,
+            database_url: None,
             parts: Vec::new(),
             settings: Settings::new(),
         };
-        if let (Shape::Split, Some(postgres)) = (shape, postgres) {
-            installation.prepare_parts(postgres, replicas).await;
+        if let Some(postgres) = postgres {
+            let model = MODEL.get_or_init(|| Model::new(postgres)).await;
+            let url = postgres.create_copy(&model.owner).await;
+            if shape == Shape::Split {
+                installation.prepare_parts(model, &url, replicas).await;
+            }
+            installation.database_url = Some(url);
         }
         Some(installation)
     }
@@ -105,14 +153,8 @@ impl Installation {
         self
     }
 
-    /// Makes the schemas, the keys, and a login for each service.
-    async fn prepare_parts(&mut self, postgres: &Postgres, replicas: usize) {
-        let owner = self.database_url.clone().unwrap();
-        muster(
-            &["migrate", "up", "--database-url", &owner],
-            &Settings::new(),
-        )
-        .await;
+    /// Makes the keys, and says where everybody is.
+    async fn prepare_parts(&mut self, model: &Model, database_url: &str, replicas: usize) {
         let folder = self.folder.path().join("keys");
         let folder = folder.to_str().unwrap();
         muster(
@@ -136,8 +178,7 @@ impl Installation {
             let peers = addresses.iter().filter(|(peer, _)| *peer != "gateway");
             told.extend(peers.map(|(peer, replicas)| (variable(peer), replicas.join(","))));
             if *service != "gateway" {
-                let role = format!("muster_{}", service.replace('-', "_"));
-                let url = postgres.create_login(&owner, &role).await;
+                let url = model.login(service, database_url);
                 told.extend(settings([("MUSTER_DATABASE_URL", url)]));
                 told.extend(settings([("MUSTER_DATABASE_CONNECTIONS", "4")]));
             }

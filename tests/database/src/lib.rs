@@ -172,6 +172,28 @@ impl Postgres {
         Ok(self.url(&name, &password, &name))
     }
 
+    /// The URL of a fresh copy of a database, for the same login. Nobody may be
+    /// connected to the original.
+    pub async fn create_copy(&self, database_url: &str) -> String {
+        self.try_create_copy(database_url)
+            .await
+            .unwrap_or_else(|why| panic!("no copy of a database: {why}"))
+    }
+
+    async fn try_create_copy(&self, database_url: &str) -> Result<String> {
+        let original: PgConnectOptions = database_url.parse().map_err(because("database URL"))?;
+        let template = original.get_database().ok_or("the URL names no database")?;
+        let (name, owner) = (format!("muster_test_{}", random()), original.get_username());
+        let mut connection = connect(&self.superuser).await?;
+        let copy = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {owner}");
+        execute(&mut connection, copy).await?;
+        close(connection).await;
+        let (server, _) = database_url
+            .rsplit_once('/')
+            .ok_or("the URL names no server")?;
+        Ok(format!("{server}/{name}"))
+    }
+
     /// The URL of the same database with a fresh login that owns nothing and
     /// is a member of this role only, as a service has in production.
     pub async fn create_login(&self, database_url: &str, role: &str) -> String {
