@@ -35,7 +35,7 @@ Examples:
 #[derive(Subcommand)]
 enum Command {
     /// Start all services and the gateway in one process, on embedded SQLite
-    Up(up::Up),
+    Up(Box<up::Up>),
     /// Start one service, or the gateway, on PostgreSQL
     Serve(Box<serve::Serve>),
     /// Set an installation up: keys, and the first administrator
