@@ -96,7 +96,7 @@ pub struct Server {
     pub installation: Installation,
     log: Log,
     /// One process, or those of the parts in their order.
-    processes: Vec<Process>,
+    processes: Vec<Option<Process>>,
 }
 
 impl Installation {
@@ -246,16 +246,23 @@ impl Server {
 
     /// Starts the program on what was there before.
     pub async fn start_on(installation: Installation) -> Self {
-        let mut server = Self::launch(installation, &[]);
+        let all: Vec<_> = (0..installation.parts.len()).collect();
+        let mut server = Self::launch(installation, &all);
         server.is_ready().await;
         if server.installation.shape == Shape::Split {
-            muster(&["admin", "init"], &server.installation.operator()).await;
+            server.init().await;
         }
         server
     }
 
-    /// Starts the processes, those of the parts in this order if one is given,
-    /// and does not wait until they are ready.
+    /// Creates the first tenant and its administrator; by way of the split
+    /// services.
+    pub async fn init(&self) {
+        muster(&["admin", "init"], &self.installation.operator()).await;
+    }
+
+    /// Starts the only process, or these parts in this order, and does not wait
+    /// until they are ready.
     pub fn launch(installation: Installation, order: &[usize]) -> Self {
         let log = Log::new(Mutex::default());
         let mut server = Self {
@@ -271,21 +278,14 @@ impl Server {
             let first = process.first_line();
             let url = first.split(' ').find(|word| word.starts_with("http"));
             server.url = url.expect(&first).to_owned();
-            server.processes.push(process);
+            server.processes.push(Some(process));
             return server;
         }
         let count = server.installation.parts.len();
-        let order = if order.is_empty() {
-            (0..count).collect()
-        } else {
-            order.to_vec()
-        };
-        let mut started: Vec<_> = order
-            .iter()
-            .map(|part| (*part, server.process(*part)))
-            .collect();
-        started.sort_by_key(|(part, _)| *part);
-        server.processes = started.into_iter().map(|(_, process)| process).collect();
+        server.processes.extend((0..count).map(|_| None));
+        for part in order {
+            server.start_part(*part);
+        }
         let gateway = server.parts().iter().find(|part| part.service == "gateway");
         server.url = format!("http://{}", gateway.unwrap().address);
         server
@@ -305,12 +305,12 @@ impl Server {
 
     /// Kills one process of the split shape (SIGKILL).
     pub fn kill_part(&mut self, part: usize) {
-        self.processes[part].kill();
+        self.processes[part] = None;
     }
 
-    /// Starts it again; does not wait until it is ready.
-    pub fn restart_part(&mut self, part: usize) {
-        self.processes[part] = self.process(part);
+    /// Starts it, perhaps again; does not wait until it is ready.
+    pub fn start_part(&mut self, part: usize) {
+        self.processes[part] = Some(self.process(part));
     }
 
     /// Waits until every process is ready.
@@ -334,11 +334,9 @@ impl Server {
             if matches!(told, Some((200, _))) {
                 return;
             }
-            assert!(
-                !self.processes[part].has_ended(),
-                "{service} has ended: {}",
-                self.log()
-            );
+            let process = self.processes[part].as_mut().expect("it was started");
+            let ended = process.has_ended();
+            assert!(!ended, "{service} has ended: {}", self.log());
             let late = tokio::time::Instant::now() > deadline;
             assert!(!late, "{service} is not ready after {START:?}: {told:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -353,8 +351,8 @@ impl Server {
     /// Kills all processes at once (SIGKILL), and gives back what they leave.
     pub fn kill(mut self) -> Installation {
         // All are killed before one is waited for.
-        self.processes.iter_mut().for_each(Process::cut);
-        self.processes.iter_mut().for_each(Process::kill);
+        self.processes.iter_mut().flatten().for_each(Process::cut);
+        self.processes.clear();
         self.installation
     }
 
