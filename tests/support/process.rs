@@ -27,7 +27,7 @@ pub struct Process {
 
 /// Waits for the program and for the end of the leash, which kills it.
 const LEASH: &str =
-    r#"exec 3<&0; "$@" <&- & pid=$!; (cat <&3; kill -9 $pid) >/dev/null 2>&1 & wait $pid"#;
+    r#"exec 3<&0; "$@" <&- & pid=$!; exec >/dev/null 2>&1; (cat <&3; kill -9 $pid) & wait $pid"#;
 
 impl Process {
     /// Starts `muster` with these arguments and variables.
