@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use tonic::Status;
 use tonic::body::Body;
@@ -67,8 +67,10 @@ impl Whole {
         match self {
             Self::Read(bytes, None) => Body::new(Full::new(bytes)),
             Self::Read(bytes, Some(trailers)) => {
-                let trailers = std::future::ready(Some(Ok(trailers)));
-                Body::new(Full::new(bytes).with_trailers(trailers))
+                // Of no known length: gRPC-Web makes the trailers part of it.
+                let frames = [Frame::data(bytes), Frame::trailers(trailers)];
+                let frames = futures::stream::iter(frames.map(Ok::<_, Status>));
+                Body::new(StreamBody::new(frames))
             }
             Self::Once(body) => body.unwrap_or_default(),
         }
