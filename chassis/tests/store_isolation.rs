@@ -9,7 +9,7 @@ mod store_support;
 #[path = "store_support/catalogue.rs"]
 mod catalogue;
 
-use catalogue::Table;
+use catalogue::{Table, session};
 use muster_chassis::peer::ServiceName;
 use muster_chassis::store::schema::{self, Schema};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -135,13 +135,6 @@ impl World {
         self.tenant(OURS).await;
         self
     }
-}
-
-/// A session as the store opens it.
-async fn session(url: &str, schema: Schema) -> PgConnection {
-    let settings = [("search_path", schema.name), ("role", schema.role)];
-    let options = url.parse::<PgConnectOptions>().unwrap().options(settings);
-    options.connect().await.unwrap()
 }
 
 /// Runs a test for each service on a database with rows of two tenants.

@@ -1,7 +1,8 @@
 //! Tables as PostgreSQL describes them, and a row for any of them.
 
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Row};
+use muster_chassis::store::schema::Schema;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use uuid::Uuid;
 
 #[derive(Clone, Debug)]
@@ -18,6 +19,13 @@ struct Column {
     has_default: bool,
     /// Refers to a tenant, rather than to something of one.
     names_tenant: bool,
+}
+
+/// A session as the store opens it.
+pub(crate) async fn session(url: &str, schema: Schema) -> PgConnection {
+    let settings = [("search_path", schema.name), ("role", schema.role)];
+    let options = url.parse::<PgConnectOptions>().unwrap().options(settings);
+    options.connect().await.unwrap()
 }
 
 /// The tables of a schema, but for the record of migrations.

@@ -4,14 +4,14 @@ use futures::future::join_all;
 use muster_chassis::error::Constraint;
 use muster_chassis::store::{Store, WriteTx, event};
 use muster_chassis::{Caller, Error, Result};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::store_support::{World, counter, note};
 
 crate::on_both_databases!(
     two_changes_of_one_row_at_once_both_count,
     many_changes_of_one_row_at_once_all_count,
-    what_was_read_still_holds_when_the_change_is_committed,
+    what_was_read_and_locked_still_holds_when_the_change_is_committed,
     a_change_that_fails_leaves_nothing_and_no_record,
     a_change_and_its_record_are_one_transaction,
     a_record_says_who_changed_what,
@@ -86,7 +86,7 @@ async fn many_changes_of_one_row_at_once_all_count(world: World) {
 }
 
 /// Each would be right alone: one counter is raised if none is.
-async fn what_was_read_still_holds_when_the_change_is_committed(world: World) {
+async fn what_was_read_and_locked_still_holds_when_the_change_is_committed(world: World) {
     let World { store, alice, .. } = &world;
     for round in 0..20 {
         let names = [format!("a{round}"), format!("b{round}")];
@@ -97,6 +97,7 @@ async fn what_was_read_still_holds_when_the_change_is_committed(world: World) {
             let names = &names;
             store.change(alice, ("counters", round), async move |tx: &WriteTx| {
                 let all = counter::Entity::find().filter(counter::Column::Name.is_in(names));
+                let all = all.order_by_asc(counter::Column::Number).lock_exclusive();
                 if tx.all(all).await?.iter().all(|row| row.value == 0) {
                     count_up(tx, &names[mine]).await?;
                 }
