@@ -169,6 +169,13 @@ impl From<DbErr> for Error {
                 // serialization_failure, deadlock_detected
                 (Some("40001" | "40P01"), _) => Self::Contention,
                 (Some(state), _) if is_outage(state) => database_is_away(&error),
+                // undefined_table, undefined_column
+                (Some("42P01" | "42703"), _) => {
+                    tracing::error!(%error, "the database is not migrated for this version");
+                    Self::Unavailable {
+                        what: "the tables of this version".into(),
+                    }
+                }
                 (None, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => database_is_away(&error),
                 (None, DbErr::Exec(cause) | DbErr::Query(cause)) if is_lost(cause) => {
                     database_is_away(&error)
@@ -193,9 +200,10 @@ pub(crate) fn sql_state(error: &DbErr) -> Option<String> {
 /// States of PostgreSQL that pass without our doing: connection trouble (08),
 /// no resources (53), a shutdown or a cancelled statement (57), a lock that
 /// was not to be had (55P03), an idle transaction that was ended (25P03), a
-/// server that may not write because another one does (25006).
+/// server that may not write because another one does (25006), a login or a
+/// role that is not let in (28).
 fn is_outage(state: &str) -> bool {
-    ["08", "53", "57"]
+    ["08", "28", "53", "57"]
         .iter()
         .any(|class| state.starts_with(class))
         || ["55P03", "25P03", "25006"].contains(&state)

@@ -6,10 +6,13 @@
 //! adds the tenant to every statement. What must cross tenants goes through
 //! [`Store::global`], whose uses are listed and may only shrink.
 //!
-//! The same code runs on SQLite and PostgreSQL, and means the same there:
-//! a reader sees one snapshot, and changes take effect as if one after the
-//! other. SQLite has one writer; PostgreSQL runs them as SERIALIZABLE, and a
-//! change that it can't fit into an order is tried again.
+//! The same code runs on SQLite and PostgreSQL. A reader sees one snapshot. A
+//! change locks the row that it reads by itself (`WriteTx::one`) until it is
+//! committed, so nothing is overwritten unseen; of many rows, it says which it
+//! locks (`lock_exclusive`). SQLite has one writer, so there the lock is the
+//! transaction itself. SERIALIZABLE would spare the locks on PostgreSQL; but
+//! rows that are created together lie together, so it took changes of
+//! different devices for conflicts by the hundred a second.
 
 mod bell;
 mod confined;
@@ -40,8 +43,10 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use bell::Bell;
 
-/// How often a change is tried when others get in its way.
-const ATTEMPTS: u32 = 8;
+/// How long a change is tried again when others get in its way.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts, in milliseconds.
+const LONGEST_PAUSE: u64 = 64;
 /// How long a connection that turns out to be dead is replaced by another one.
 const REPLACE: Duration = Duration::from_secs(2);
 
@@ -129,7 +134,7 @@ impl Store {
     ) -> Result<T> {
         let scope = Scope::Tenant(caller.tenant());
         let record = Record::new(caller.tenant().0, caller.principal(), what);
-        let mut attempt = 1;
+        let mut contest = Contest::begin(&self.clock);
         loop {
             let tx = begin(&self.writer, WRITES, scope).await?;
             let tx = WriteTx::new(tx, caller.tenant());
@@ -138,7 +143,7 @@ impl Store {
                 Err(error) => Err(error),
             };
             match done {
-                Err(Error::Contention) if attempt < ATTEMPTS => self.pause(&mut attempt).await,
+                Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }
         }
@@ -160,7 +165,7 @@ impl Store {
         work: impl AsyncFnOnce(&GlobalTx) -> Result<T> + Clone,
     ) -> Result<T> {
         let record = record.into();
-        let mut attempt = 1;
+        let mut contest = Contest::begin(&self.clock);
         loop {
             let tx = GlobalTx::new(begin(&self.writer, WRITES, Scope::AllTenants).await?);
             let done = match work.clone()(&tx).await {
@@ -171,7 +176,7 @@ impl Store {
                 Err(error) => Err(error),
             };
             match done {
-                Err(Error::Contention) if attempt < ATTEMPTS => self.pause(&mut attempt).await,
+                Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }
         }
@@ -196,12 +201,34 @@ impl Store {
         self.bell.ring();
         Ok(())
     }
+}
+
+/// The attempts to make a change that others get in the way of.
+struct Contest<'a> {
+    begun: Instant,
+    clock: &'a Clock,
+    /// In milliseconds.
+    pause: u64,
+}
+
+impl<'a> Contest<'a> {
+    fn begin(clock: &'a Clock) -> Self {
+        Self {
+            begun: Instant::now(),
+            clock,
+            pause: 1,
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.begun.elapsed() < PATIENCE
+    }
 
     /// Waits a little: whoever collided must not collide again in step.
-    async fn pause(&self, attempt: &mut u32) {
-        let jitter = u64::from(self.clock.now().timestamp_subsec_micros() % 8);
-        tokio::time::sleep(Duration::from_millis((1 << *attempt) + jitter)).await;
-        *attempt += 1;
+    async fn pause(&mut self) {
+        let jitter = u64::from(self.clock.now().timestamp_subsec_micros()) % (self.pause + 1);
+        tokio::time::sleep(Duration::from_millis(self.pause + jitter)).await;
+        self.pause = LONGEST_PAUSE.min(self.pause * 2);
     }
 }
 

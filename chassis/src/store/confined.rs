@@ -4,7 +4,8 @@ use std::ops::Deref;
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ColumnTrait, DatabaseTransaction, DeleteMany,
-    EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, Select, UpdateMany,
+    EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect,
+    Select, UpdateMany,
 };
 
 use super::{Log, TenantOwned};
@@ -61,6 +62,12 @@ impl Deref for WriteTx {
 impl WriteTx {
     pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
         Self(ReadTx::new(tx, tenant))
+    }
+
+    /// The first row of a query, if any: locked until the change is committed,
+    /// so that it is still so when something is made of it.
+    pub async fn one<E: TenantOwned>(&self, query: Select<E>) -> Result<Option<E::Model>> {
+        self.0.one(query.lock_exclusive()).await
     }
 
     /// Adds a row to the tenant, whatever tenant the row names.

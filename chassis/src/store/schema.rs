@@ -62,7 +62,7 @@ pub async fn up<M: MigratorTrait>(database: &Postgres, schema: Schema) -> Result
     let owner = Owner::connect(database, schema).await?;
     owner.create(schema).await?;
     let pending = owner.status::<M>().await?;
-    M::up(&owner.0, None).await?;
+    M::up(&owner.0, None).await.map_err(Error::internal)?;
     owner.lock_down(schema).await?;
     let pending = pending.into_iter().filter(|migration| !migration.applied);
     Ok(pending.map(|migration| migration.name).collect())
@@ -77,7 +77,9 @@ pub async fn down<M: MigratorTrait>(
     let owner = Owner::connect(database, schema).await?;
     owner.create(schema).await?;
     let before = owner.status::<M>().await?;
-    M::down(&owner.0, Some(steps)).await?;
+    M::down(&owner.0, Some(steps))
+        .await
+        .map_err(Error::internal)?;
     let after = owner.status::<M>().await?;
     let gone = |was: &Migration, is: &Migration| was.applied && !is.applied;
     let gone = before.iter().zip(&after).filter(|(was, is)| gone(was, is));
@@ -167,7 +169,9 @@ impl Owner {
                 .application_name("muster migrate")
                 .options(settings)
         });
-        let owner = Self(Database::connect(options).await?);
+        // Whoever migrates is told the cause, which a client would not be.
+        let owner = Database::connect(options).await.map_err(Error::internal)?;
+        let owner = Self(owner);
         // Held until the one connection closes.
         owner
             .run(&format!("SELECT pg_advisory_lock({LOCK})"))
@@ -176,8 +180,8 @@ impl Owner {
     }
 
     async fn run(&self, sql: &str) -> Result<()> {
-        self.0.execute_unprepared(sql).await?;
-        Ok(())
+        let done = self.0.execute_unprepared(sql).await;
+        done.map(drop).map_err(Error::internal)
     }
 
     async fn exists(&self, schema: Schema) -> Result<bool> {

@@ -10,7 +10,7 @@ use proto::registry::{
     ListCommandsRequest, ListCommandsResponse, UpdateCommandRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -94,7 +94,7 @@ impl CommandService for Commands {
         let id = ids::parse("command.id", &wanted.id)?;
         let now = self.clock.now();
         let updated = self.store.change(&caller, ("commands", id), async |tx| {
-            let row = tx.one(by_id(id).lock_exclusive()).await?;
+            let row = tx.one(by_id(id)).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);

@@ -10,7 +10,7 @@ use proto::registry::{
     ListDevicesRequest, ListDevicesResponse, UpdateDeviceRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -101,7 +101,7 @@ impl DeviceService for Devices {
         let id = ids::parse("device.id", &wanted.id)?;
         let now = self.clock.now();
         let updated = self.store.change(&caller, ("devices", id), async |tx| {
-            let row = tx.one(by_id(id).lock_exclusive()).await?;
+            let row = tx.one(by_id(id)).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);

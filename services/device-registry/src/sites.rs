@@ -11,7 +11,7 @@ use proto::registry::{
     ListSitesResponse, Site, UpdateSiteRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -104,7 +104,7 @@ impl SiteService for Sites {
         let id = ids::parse("site.id", &wanted.id)?;
         let now = self.clock.now();
         let updated = self.store.change(&caller, ("sites", id), async |tx| {
-            let row = tx.one(by_id(id).lock_exclusive()).await?;
+            let row = tx.one(by_id(id)).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);

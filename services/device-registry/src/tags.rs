@@ -10,7 +10,7 @@ use proto::registry::{
     ListTagsResponse, Tag, UpdateTagRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -97,7 +97,7 @@ impl TagService for Tags {
         let id = ids::parse("tag.id", &wanted.id)?;
         let now = self.clock.now();
         let updated = self.store.change(&caller, ("tags", id), async |tx| {
-            let row = tx.one(by_id(id).lock_exclusive()).await?;
+            let row = tx.one(by_id(id)).await?;
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chassis::error::Constraint;
 use chassis::store::{Record, Store};
 use chassis::token::{AUDIENCE, Claims, ISSUER};
 use chassis::{Clock, Error, Result};
@@ -67,13 +68,10 @@ impl Signer {
             let record = Record::of_installation("key-management", ("signingKeys", kid));
             store
                 .change_global("make the first signing key", record, async |tx| {
-                    // Of replicas that start at once, only one makes it.
-                    match tx.one(Entity::find()).await? {
-                        Some(_) => Ok(()),
-                        None => tx.insert(first).await.map(drop),
-                    }
+                    tx.insert(first).await.map(drop)
                 })
-                .await?;
+                .await
+                .or_else(existing)?;
             keys = all(store).await?;
         }
         let newest = keys
@@ -117,6 +115,14 @@ impl Signer {
     }
 }
 
+/// Of replicas that start at once, only one makes the first key.
+fn existing(error: Error) -> Result<()> {
+    match error {
+        Error::Constraint(Constraint::Unique(_)) => Ok(()),
+        error => Err(error),
+    }
+}
+
 async fn all(store: &Store) -> Result<Vec<Model>> {
     let tx = store.global("read the signing keys").await?;
     tx.all(Entity::find().order_by_asc(Column::Number)).await
@@ -130,6 +136,8 @@ fn generate(master: &MasterKey, clock: &Clock) -> Result<ActiveModel> {
     let (x, y) = point[1..].split_at(32);
     let kid = clock.new_id().simple().to_string();
     Ok(ActiveModel {
+        // Said, and not counted: there is one first key.
+        number: Set(1),
         wrapped: Set(master.wrap(&kid, private.as_ref())?),
         kid: Set(kid),
         algorithm: Set(ALGORITHM.to_owned()),

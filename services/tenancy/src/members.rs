@@ -103,7 +103,7 @@ impl MemberService for Members {
         let row = self
             .store
             .change(&caller, (MEMBERS, user), async |tx| {
-                let member = find(tx, user).await?;
+                let member = tx.one(of(user)).await?.ok_or_else(|| missing(user))?;
                 caller.may_grant(member.role.permissions())?;
                 if role != Role::Owner {
                     is_not_last_owner(tx, user).await?;
@@ -130,7 +130,7 @@ impl MemberService for Members {
         let deleted = self
             .store
             .change(&caller, (MEMBERS, user), async |tx| {
-                let member = find(tx, user).await?;
+                let member = tx.one(of(user)).await?.ok_or_else(|| missing(user))?;
                 caller.may_grant(member.role.permissions())?;
                 is_not_last_owner(tx, user).await?;
                 tx.delete(member::Entity::delete_many().filter(is(user)))
@@ -223,9 +223,16 @@ fn is(user: Uuid) -> sea_orm::sea_query::Expr {
     member::Column::UserId.eq(user)
 }
 
+fn of(user: Uuid) -> Select<member::Entity> {
+    member::Entity::find().filter(is(user))
+}
+
 async fn find(tx: &ReadTx, user: Uuid) -> Result<member::Model, Error> {
-    let row = tx.one(member::Entity::find().filter(is(user))).await?;
-    row.ok_or_else(|| Error::not_found("member", user))
+    tx.one(of(user)).await?.ok_or_else(|| missing(user))
+}
+
+fn missing(user: Uuid) -> Error {
+    Error::not_found("member", user)
 }
 
 /// Refuses to leave a tenant without an owner.
