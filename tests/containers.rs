@@ -290,7 +290,7 @@ async fn hardwario(anybody: &Caller) {
         json!({"space_id": spaces[0]["id"]}),
     )
     .await;
-    let device = json!({"name": "dev-001", "serial_number": "2112345678", "token": "hie1koh5toh0"});
+    let device = json!({"name": "dev-001", "serial_number": "2112345678", "token": "hie1koh5toh0ga6iedoJ1hah"});
     let made = space.post("/v2/devices", device).await.expect(201);
     let listed = space.get("/v2/devices").await.expect(201);
     assert_eq!(listed, json!([made]));
@@ -332,7 +332,7 @@ async fn iottly(alice: &Caller) {
 }
 
 async fn sensorbucket(alice: &Caller) {
-    let wanted = json!({"name": "program", "permissions": ["READ_DEVICES"], "organisation_id": 1, "tenant_id": 1});
+    let wanted = json!({"name": "program", "permissions": ["READ_DEVICES"], "tenant_id": 1});
     let made = alice.post("/api/api-keys", wanted).await.expect(201);
     let program = alice.with(format!("Bearer {}", made["api_key"].as_str().unwrap()));
     let devices = program.get("/api/devices").await.expect(200);

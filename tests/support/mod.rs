@@ -108,14 +108,15 @@ pub async fn probe(address: &str, path: &str) -> Option<(u16, String)> {
 pub async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.unwrap();
     assert!(
         status.as_u16() < 500 || status.as_u16() == 501,
-        "a client's mistake is no {status}"
+        "a client's mistake is no {status}: {text}"
     );
     Answer {
         status,
         headers,
-        text: response.text().await.unwrap(),
+        text,
     }
 }
 
