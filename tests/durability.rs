@@ -153,6 +153,8 @@ async fn database_is_killed() -> bool {
 
 async fn survives_kills(shape: Shape) {
     let installation = need!(Installation::empty(shape).await);
+    let on_postgresql = installation.database_url.is_some();
+    assert_eq!(on_postgresql, shape == Shape::Postgres);
     let mut server = Server::start_on(installation).await;
     let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     let mut tags = [Value::Null, Value::Null, Value::Null];

@@ -109,7 +109,8 @@ impl Installation {
     /// One of a shape on an empty database.
     pub async fn empty(shape: Shape) -> Option<Self> {
         let mut installation = Self::of(shape, 1).await?;
-        if let Some(postgres) = test_database::postgres() {
+        if shape != Shape::Sqlite {
+            let postgres = test_database::postgres()?;
             installation.database_url = Some(postgres.create_database().await);
         }
         Some(installation)
