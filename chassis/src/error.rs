@@ -176,7 +176,8 @@ impl From<DbErr> for Error {
                         what: "the tables of this version".into(),
                     }
                 }
-                (None, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => database_is_away(&error),
+                // No statement ran: whoever connects later may be let in.
+                (_, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => database_is_away(&error),
                 (None, DbErr::Exec(cause) | DbErr::Query(cause)) if is_lost(cause) => {
                     database_is_away(&error)
                 }

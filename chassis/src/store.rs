@@ -18,6 +18,7 @@ mod bell;
 mod confined;
 pub mod copy;
 mod global;
+mod pools;
 mod postgres;
 mod record;
 pub mod schema;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
@@ -42,6 +43,7 @@ use crate::caller::{Caller, TenantId};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use bell::Bell;
+use pools::{Connections, Pools};
 
 /// How long a change is tried again when others get in its way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -98,10 +100,7 @@ macro_rules! log {
 /// A service's database. Holds no method that runs SQL. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    /// Many connections: readers don't wait for each other.
-    reader: DatabaseConnection,
-    /// One connection on SQLite, which has one writer; many on PostgreSQL.
-    writer: DatabaseConnection,
+    pools: Pools,
     clock: Clock,
     /// Rings after each commit.
     bell: Bell,
@@ -119,8 +118,8 @@ enum Scope {
 impl Store {
     /// A snapshot of the caller's tenant, to read from.
     pub async fn read(&self, caller: &Caller) -> Result<ReadTx> {
-        let tx = begin(&self.reader, READS, Scope::Tenant(caller.tenant())).await?;
-        Ok(ReadTx::new(tx, caller.tenant()))
+        let tx = self.begin_read(Scope::Tenant(caller.tenant())).await?;
+        Ok(ReadTx::new(tx, caller.tenant(), &self.pools))
     }
 
     /// Runs `work` in one transaction: commits when it answers `Ok`, rolls
@@ -136,13 +135,10 @@ impl Store {
         let record = Record::new(caller.tenant().0, caller.principal(), what);
         let mut contest = Contest::begin(&self.clock);
         loop {
-            let tx = begin(&self.writer, WRITES, scope).await?;
-            let tx = WriteTx::new(tx, caller.tenant());
-            let done = match work.clone()(&tx).await {
-                Ok(done) => self.finish(tx.finish(), Some(&record)).await.map(|()| done),
-                Err(error) => Err(error),
-            };
-            match done {
+            let tx = self.begin_write(scope).await?;
+            let tx = WriteTx::new(tx, caller.tenant(), &self.pools);
+            let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
+            match self.end(done, tx.finish(), Some(&record)).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }
@@ -152,8 +148,8 @@ impl Store {
     /// A snapshot of all tenants. `_why` names the use; the list of uses is a
     /// file that a test compares, and may only shrink.
     pub async fn global(&self, _why: &'static str) -> Result<GlobalTx> {
-        let tx = begin(&self.reader, READS, Scope::AllTenants).await?;
-        Ok(GlobalTx::new(tx))
+        let tx = self.begin_read(Scope::AllTenants).await?;
+        Ok(GlobalTx::new(tx, &self.pools))
     }
 
     /// Like [`Store::change`], across tenants. `_why` is as in [`Store::global`].
@@ -167,15 +163,10 @@ impl Store {
         let record = record.into();
         let mut contest = Contest::begin(&self.clock);
         loop {
-            let tx = GlobalTx::new(begin(&self.writer, WRITES, Scope::AllTenants).await?);
-            let done = match work.clone()(&tx).await {
-                Ok(done) => self
-                    .finish(tx.finish(), record.as_ref())
-                    .await
-                    .map(|()| done),
-                Err(error) => Err(error),
-            };
-            match done {
+            let tx = self.begin_write(Scope::AllTenants).await?;
+            let tx = GlobalTx::new(tx, &self.pools);
+            let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
+            match self.end(done, tx.finish(), record.as_ref()).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }
@@ -184,22 +175,48 @@ impl Store {
 
     /// What is appended to a log from its first row on, by whichever process.
     pub fn tail<E: Log>(&self) -> Tail<E> {
-        Tail::new(self.reader.clone(), self.bell.listen())
+        Tail::new(self.pools.clone(), self.bell.listen())
     }
 
     /// Whether the database answers and has the tables that the program needs.
     pub async fn ready(&self) -> Result<()> {
-        schema::is_complete(&self.reader, &self.migrations).await
+        let pool = self.pools.get().reader;
+        let complete = schema::is_complete(&pool, &self.migrations);
+        match tokio::time::timeout(self.pools.bound(), complete).await {
+            Ok(complete) => complete,
+            Err(_) => Err(self.pools.hangs().await),
+        }
     }
 
-    /// Records, commits and rings the bell.
-    async fn finish(&self, tx: DatabaseTransaction, record: Option<&Record>) -> Result<()> {
-        if let Some(record) = record {
-            record.write(&tx, &self.clock).await?;
-        }
-        tx.commit().await?;
+    async fn begin_read(&self, scope: Scope) -> Result<DatabaseTransaction> {
+        begin(&self.pools, |pools| pools.reader, READS, scope).await
+    }
+
+    async fn begin_write(&self, scope: Scope) -> Result<DatabaseTransaction> {
+        begin(&self.pools, |pools| pools.writer, WRITES, scope).await
+    }
+
+    /// Ends a change: records it, commits and rings the bell, if it was done
+    /// in time.
+    async fn end<T>(
+        &self,
+        done: Result<Result<T>, tokio::time::error::Elapsed>,
+        tx: DatabaseTransaction,
+        record: Option<&Record>,
+    ) -> Result<T> {
+        let Ok(done) = done else {
+            return Err(self.pools.hangs().await);
+        };
+        let done = done?;
+        let commit = async {
+            if let Some(record) = record {
+                record.write(&tx, &self.clock).await?;
+            }
+            tx.commit().await
+        };
+        self.pools.bounded(commit).await?;
         self.bell.ring();
-        Ok(())
+        Ok(done)
     }
 }
 
@@ -240,10 +257,16 @@ const WRITES: Mode = Some(SqliteTransactionMode::Immediate);
 
 /// Begins a transaction. A connection that died while nobody used it is
 /// replaced by another one: nothing was asked of it yet.
-async fn begin(pool: &DatabaseConnection, mode: Mode, scope: Scope) -> Result<DatabaseTransaction> {
+async fn begin(
+    pools: &Pools,
+    which: fn(Connections) -> DatabaseConnection,
+    mode: Mode,
+    scope: Scope,
+) -> Result<DatabaseTransaction> {
     let begun = Instant::now();
     loop {
-        match begin_once(pool, mode, scope).await {
+        let pool = which(pools.get());
+        match pools.bounded(begin_once(&pool, mode, scope)).await {
             Err(Error::Unavailable { .. }) if begun.elapsed() < REPLACE => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -256,7 +279,7 @@ async fn begin_once(
     pool: &DatabaseConnection,
     mode: Mode,
     scope: Scope,
-) -> Result<DatabaseTransaction> {
+) -> Result<DatabaseTransaction, DbErr> {
     let options = TransactionOptions {
         sqlite_transaction_mode: mode,
         ..Default::default()

@@ -9,6 +9,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::pools::Pools;
+
 /// Rings at most this often on PostgreSQL, where a ringing transaction holds
 /// up every other one that rings: it is a transaction of its own.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -37,16 +39,12 @@ impl Bell {
     }
 
     /// Heard in every process that uses the same channel of a PostgreSQL database.
-    pub(super) fn shared(
-        writer: &DatabaseConnection,
-        reader: &DatabaseConnection,
-        channel: &'static str,
-    ) -> Self {
+    pub(super) fn shared(pools: &Pools, channel: &'static str) -> Self {
         let heard = watch::Sender::new(());
         let pulled = Arc::new(Notify::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(tell(writer.clone(), channel, pulled.clone()));
-        tasks.spawn(hear(reader.clone(), channel, heard.clone()));
+        tasks.spawn(tell(pools.clone(), channel, pulled.clone()));
+        tasks.spawn(hear(pools.clone(), channel, heard.clone()));
         Self(Arc::new(Inner {
             heard,
             pulled,
@@ -66,12 +64,12 @@ impl Bell {
     }
 }
 
-async fn tell(pool: DatabaseConnection, channel: &'static str, pulled: Arc<Notify>) {
+async fn tell(pools: Pools, channel: &'static str, pulled: Arc<Notify>) {
     let sql = "SELECT pg_notify($1, '')";
     loop {
         pulled.notified().await;
         let notify = Statement::from_sql_and_values(DbBackend::Postgres, sql, [channel.into()]);
-        let pause = match pool.execute_raw(notify).await {
+        let pause = match pools.bounded(pools.get().writer.execute_raw(notify)).await {
             Ok(_) => PAUSE,
             Err(error) => {
                 tracing::debug!(%error, "can't tell the other processes of a change");
@@ -82,9 +80,9 @@ async fn tell(pool: DatabaseConnection, channel: &'static str, pulled: Arc<Notif
     }
 }
 
-async fn hear(pool: DatabaseConnection, channel: &'static str, heard: watch::Sender<()>) {
+async fn hear(pools: Pools, channel: &'static str, heard: watch::Sender<()>) {
     loop {
-        if let Err(error) = hear_on(&pool, channel, &heard).await {
+        if let Err(error) = hear_on(&pools.get().follower, channel, &heard).await {
             tracing::debug!(%error, "can't listen to the other processes' changes");
         }
         tokio::time::sleep(RETRY).await;

@@ -8,6 +8,7 @@ use sea_orm::{
     Select, UpdateMany,
 };
 
+use super::pools::Pools;
 use super::{Log, TenantOwned};
 use crate::caller::TenantId;
 use crate::error::Result;
@@ -16,14 +17,19 @@ use crate::error::Result;
 pub struct ReadTx {
     tx: DatabaseTransaction,
     tenant: TenantId,
+    pools: Pools,
 }
 
 /// A transaction that can also write rows of that tenant.
 pub struct WriteTx(ReadTx);
 
 impl ReadTx {
-    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
-        Self { tx, tenant }
+    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId, pools: &Pools) -> Self {
+        Self {
+            tx,
+            tenant,
+            pools: pools.clone(),
+        }
     }
 
     fn confine<E: TenantOwned, Q: QueryFilter>(&self, query: Q) -> Q {
@@ -32,12 +38,14 @@ impl ReadTx {
 
     /// The first row of a query, if any.
     pub async fn one<E: TenantOwned>(&self, query: Select<E>) -> Result<Option<E::Model>> {
-        Ok(self.confine::<E, _>(query).one(&self.tx).await?)
+        let answer = self.confine::<E, _>(query).one(&self.tx);
+        self.pools.bounded(answer).await
     }
 
     /// All rows of a query.
     pub async fn all<E: TenantOwned>(&self, query: Select<E>) -> Result<Vec<E::Model>> {
-        Ok(self.confine::<E, _>(query).all(&self.tx).await?)
+        let answer = self.confine::<E, _>(query).all(&self.tx);
+        self.pools.bounded(answer).await
     }
 
     /// How many rows a query has.
@@ -46,7 +54,8 @@ impl ReadTx {
         E: TenantOwned,
         E::Model: FromQueryResult + Send + Sync,
     {
-        Ok(self.confine::<E, _>(query).count(&self.tx).await?)
+        let answer = self.confine::<E, _>(query).count(&self.tx);
+        self.pools.bounded(answer).await
     }
 }
 
@@ -60,8 +69,8 @@ impl Deref for WriteTx {
 }
 
 impl WriteTx {
-    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
-        Self(ReadTx::new(tx, tenant))
+    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId, pools: &Pools) -> Self {
+        Self(ReadTx::new(tx, tenant, pools))
     }
 
     /// The first row of a query, if any: locked until the change is committed,

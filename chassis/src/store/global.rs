@@ -6,24 +6,25 @@ use sea_orm::{
     IntoActiveModel, Select, UpdateMany,
 };
 
+use super::pools::Pools;
 use crate::error::Result;
 
 /// A transaction that sees all tenants.
-pub struct GlobalTx(DatabaseTransaction);
+pub struct GlobalTx(DatabaseTransaction, Pools);
 
 impl GlobalTx {
-    pub(super) fn new(tx: DatabaseTransaction) -> Self {
-        Self(tx)
+    pub(super) fn new(tx: DatabaseTransaction, pools: &Pools) -> Self {
+        Self(tx, pools.clone())
     }
 
     /// The first row of a query, if any.
     pub async fn one<E: EntityTrait>(&self, query: Select<E>) -> Result<Option<E::Model>> {
-        Ok(query.one(&self.0).await?)
+        self.1.bounded(query.one(&self.0)).await
     }
 
     /// All rows of a query.
     pub async fn all<E: EntityTrait>(&self, query: Select<E>) -> Result<Vec<E::Model>> {
-        Ok(query.all(&self.0).await?)
+        self.1.bounded(query.all(&self.0)).await
     }
 
     /// Adds a row.

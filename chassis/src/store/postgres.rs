@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTrait;
 
 use super::Store;
 use super::bell::Bell;
+use super::pools::{Connections, Pools};
 use super::schema::{self, Schema};
 use crate::clock::Clock;
 use crate::error::Result;
@@ -40,24 +41,31 @@ impl Store {
         schema: Schema,
         clock: &Clock,
     ) -> Result<Self> {
-        // A reader has one snapshot; a writer sees what others have committed
-        // as soon as it has their locks.
-        let reads = [
-            ("default_transaction_isolation", "repeatable read"),
-            ("default_transaction_read_only", "on"),
-        ];
-        let writes = [("default_transaction_isolation", "read committed")];
-        // One more reader, which listens to the bell.
-        let reader = connect(database, schema, database.connections + 1, &reads).await?;
-        let writer = connect(database, schema, database.connections, &writes).await?;
+        let pools = Pools::postgres(database, schema).await?;
         Ok(Self {
-            bell: Bell::shared(&writer, &reader, schema.name),
-            reader,
-            writer,
+            bell: Bell::shared(&pools, schema.name),
+            pools,
             clock: clock.clone(),
             migrations: schema::names::<M>(),
         })
     }
+}
+
+/// Pools that connect when they are first used.
+pub(super) async fn connections(database: &Postgres, schema: Schema) -> Result<Connections, DbErr> {
+    // A reader has one snapshot; a writer sees what others have committed as
+    // soon as it has their locks.
+    let reads = [
+        ("default_transaction_isolation", "repeatable read"),
+        ("default_transaction_read_only", "on"),
+    ];
+    let writes = [("default_transaction_isolation", "read committed")];
+    Ok(Connections {
+        reader: connect(database, schema, database.connections, &reads).await?,
+        writer: connect(database, schema, database.connections, &writes).await?,
+        // One looks, one listens.
+        follower: connect(database, schema, 2, &reads).await?,
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one pool")]
@@ -66,7 +74,7 @@ async fn connect(
     schema: Schema,
     connections: u32,
     settings: &[(&'static str, &'static str)],
-) -> Result<DatabaseConnection> {
+) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(&database.url);
     options
         .max_connections(connections)
@@ -97,5 +105,5 @@ async fn connect(
             .application_name(schema.role)
             .options(settings.clone())
     });
-    Ok(Database::connect(options).await?)
+    Database::connect(options).await
 }

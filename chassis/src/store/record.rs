@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use sea_orm::{DatabaseTransaction, EntityTrait, Set};
+use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, Set};
 use uuid::Uuid;
 
 use crate::caller::Principal;
@@ -55,7 +55,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn write(&self, tx: &DatabaseTransaction, clock: &Clock) -> Result<()> {
+    pub(super) async fn write(&self, tx: &DatabaseTransaction, clock: &Clock) -> Result<(), DbErr> {
         let call = context::current().unwrap_or_default();
         let row = event::ActiveModel {
             id: Set(clock.new_id()),

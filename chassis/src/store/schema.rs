@@ -212,7 +212,7 @@ impl Owner {
              EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
              END $$;
              DO $$ BEGIN
-               IF NOT pg_has_role(current_user, '{role}', 'MEMBER') THEN
+               IF NOT pg_has_role(current_user, '{role}', 'USAGE') THEN
                  GRANT {role} TO CURRENT_USER;
                END IF;
              END $$;

@@ -9,6 +9,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 
 use super::bell::Bell;
+use super::pools::{Connections, Pools};
 use super::{Store, schema};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -30,9 +31,13 @@ impl Store {
         create.map_err(|e| Error::internal(format!("can't open {}: {e}", file.display())))?;
         let writer = connect(file, 1).await?;
         M::up(&writer, None).await.map_err(Error::internal)?;
+        let reader = connect(file, READERS).await?;
         Ok(Self {
-            reader: connect(file, READERS).await?,
-            writer,
+            pools: Pools::sqlite(Connections {
+                follower: reader.clone(),
+                reader,
+                writer,
+            }),
             clock: clock.clone(),
             bell: Bell::local(),
             migrations: schema::names::<M>(),

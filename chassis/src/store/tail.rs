@@ -6,26 +6,28 @@
 //! oldest transaction that still runs is complete. Rows above that line are
 //! read again, and given out once. The line is never above the last row: a
 //! server that crashes may hand out again what only transactions without a
-//! row had.
+//! row had. And when another server takes over that has not all that the
+//! first one had, everything is read anew, and given out again.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, QueryFilter,
-    QueryOrder, Statement,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryFilter, QueryOrder,
+    Statement,
 };
 use tokio::sync::watch;
 
+use super::pools::Pools;
 use super::{Log, READS, Scope, begin};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How long a row may stay unseen when the bell was not heard.
 const POLL: Duration = Duration::from_millis(400);
 
 /// Reads a log as it grows. Made by [`Store::tail`](super::Store::tail).
 pub struct Tail<E: Log> {
-    pool: DatabaseConnection,
+    pools: Pools,
     bell: watch::Receiver<()>,
     /// Everything below is known: a number on SQLite, a transaction on PostgreSQL.
     complete: i64,
@@ -33,18 +35,20 @@ pub struct Tail<E: Log> {
     given: HashMap<i64, i64>,
     /// The highest transaction of a row that was given out.
     highest: i64,
+    server: Option<Server>,
     begun: bool,
     log: std::marker::PhantomData<fn() -> E>,
 }
 
 impl<E: Log> Tail<E> {
-    pub(super) fn new(pool: DatabaseConnection, bell: watch::Receiver<()>) -> Self {
+    pub(super) fn new(pools: Pools, bell: watch::Receiver<()>) -> Self {
         Self {
-            pool,
+            pools,
             bell,
             complete: 0,
             given: HashMap::new(),
             highest: 0,
+            server: None,
             begun: false,
             log: std::marker::PhantomData,
         }
@@ -59,7 +63,7 @@ impl<E: Log> Tail<E> {
             let _ = tokio::time::timeout(POLL, self.bell.changed()).await;
         }
         self.bell.mark_unchanged();
-        let rows = match self.pool.get_database_backend() {
+        let rows = match self.pools.get().follower.get_database_backend() {
             DbBackend::Postgres => self.next_of_many().await?,
             _ => self.next_of_one().await?,
         };
@@ -69,10 +73,11 @@ impl<E: Log> Tail<E> {
 
     /// With one writer, rows are committed in the order of their numbers.
     async fn next_of_one(&mut self) -> Result<Vec<E::Model>> {
+        let pool = self.pools.get().follower;
         let rows = E::find()
             .filter(E::NUMBER.gt(self.complete))
             .order_by_asc(E::NUMBER)
-            .all(&self.pool)
+            .all(&pool)
             .await?;
         if let Some(last) = rows.last() {
             self.complete = E::position(last).0;
@@ -81,15 +86,31 @@ impl<E: Log> Tail<E> {
     }
 
     async fn next_of_many(&mut self) -> Result<Vec<E::Model>> {
-        let tx = begin(&self.pool, READS, Scope::AllTenants).await?;
-        let oldest = oldest_running(&tx).await?;
-        let mut rows = E::find()
+        let tx = begin(
+            &self.pools,
+            |pools| pools.follower,
+            READS,
+            Scope::AllTenants,
+        )
+        .await?;
+        let server = self.pools.bounded(Server::look(&tx)).await?;
+        if self
+            .server
+            .as_ref()
+            .is_some_and(|seen| !server.follows(seen))
+        {
+            tracing::warn!("the database has gone back in time; reading the log anew");
+            (self.complete, self.highest) = (0, 0);
+            self.given.clear();
+        }
+        let rows = E::find()
             .filter(E::TRANSACTION.gte(self.complete))
             .order_by_asc(E::TRANSACTION)
             .order_by_asc(E::NUMBER)
-            .all(&tx)
-            .await?;
-        tx.commit().await?;
+            .all(&tx);
+        let mut rows = self.pools.bounded(rows).await?;
+        let oldest = server.oldest;
+        self.server = Some(server);
         rows.retain(|row| !self.given.contains_key(&E::position(row).0));
         self.given.extend(rows.iter().map(E::position));
         if let Some(last) = rows.last() {
@@ -103,12 +124,33 @@ impl<E: Log> Tail<E> {
     }
 }
 
-/// The oldest transaction that has not ended (`pg_snapshot_xmin`), in the
-/// snapshot of this one.
-async fn oldest_running(tx: &DatabaseTransaction) -> Result<i64> {
-    let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest";
-    let query = Statement::from_string(DbBackend::Postgres, sql);
-    let row = tx.query_one_raw(query).await?;
-    let row = row.ok_or_else(|| Error::internal("the database has no snapshot"))?;
-    Ok(row.try_get("", "oldest")?)
+/// How far a server is, in the snapshot of a transaction.
+struct Server {
+    /// The oldest transaction that has not ended (`pg_snapshot_xmin`).
+    oldest: i64,
+    /// The next transaction (`pg_snapshot_xmax`).
+    next: i64,
+    /// Changes when another server takes over, or this one is restored.
+    timeline: String,
+}
+
+impl Server {
+    async fn look(tx: &DatabaseTransaction) -> Result<Self, DbErr> {
+        let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, \
+                   pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next, \
+                   left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline";
+        let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, sql));
+        let row = row.await?;
+        let row = row.ok_or_else(|| DbErr::Custom("the database has no snapshot".to_owned()))?;
+        Ok(Self {
+            oldest: row.try_get("", "oldest")?,
+            next: row.try_get("", "next")?,
+            timeline: row.try_get("", "timeline")?,
+        })
+    }
+
+    /// Whether this is the same server as before, or one that has lost nothing.
+    fn follows(&self, before: &Self) -> bool {
+        self.timeline == before.timeline && self.next >= before.next
+    }
 }

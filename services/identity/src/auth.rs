@@ -103,7 +103,7 @@ impl AuthService for Auth {
                 })
                 .await?;
         }
-        self.tokens.revoke(&Revocable::Session(session)).await?;
+        self.tokens.revoke(&Revocable::Session(session)).await;
         Ok(Response::new(LogoutResponse {}))
     }
 

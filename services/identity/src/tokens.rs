@@ -2,12 +2,12 @@
 //! authenticated, and the end of tokens.
 
 use chassis::peer::{Peer, Peers, ServiceName};
-use chassis::revocation::Revocable;
+use chassis::revocation::{self, Revocable};
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::time::timestamp;
 use chassis::{Error, Result, Subject};
 use proto::keys::credential_service_client::CredentialServiceClient;
-use proto::keys::{MintUserTokenRequest, MintUserTokenResponse, RevokeRequest};
+use proto::keys::{MintUserTokenRequest, MintUserTokenResponse};
 use uuid::Uuid;
 
 /// How a token is to be sent (RFC 6749).
@@ -50,14 +50,9 @@ impl Tokens {
     }
 
     /// Ends every token of a subject that was issued until now. To be called
-    /// after the commit of what ends them, and again if it fails.
-    pub(crate) async fn revoke(&self, subject: &Revocable) -> Result<()> {
-        let request = RevokeRequest {
-            subject: subject.to_string(),
-        };
-        let request = self.identity.request(request)?;
-        self.keys().revoke(request).await?;
-        Ok(())
+    /// after the commit of what ends them.
+    pub(crate) async fn revoke(&self, subject: &Revocable) {
+        revocation::revoke(&self.peers, &self.identity, subject).await;
     }
 
     async fn mint(

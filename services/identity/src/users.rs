@@ -143,7 +143,7 @@ impl UserService for Users {
             })
             .await?;
         let user = Revocable::Principal(Principal::User(id));
-        self.tokens.revoke(&user).await?;
+        self.tokens.revoke(&user).await;
         Ok(Response::new(row.into()))
     }
 
@@ -186,9 +186,9 @@ impl UserService for Users {
                 end_other_sessions(tx, id, subject.session(), now).await
             })
             .await?;
-        self.tokens.revoke(&Revocable::password(id)).await?;
+        self.tokens.revoke(&Revocable::password(id)).await;
         for session in ended {
-            self.tokens.revoke(&Revocable::Session(session)).await?;
+            self.tokens.revoke(&Revocable::Session(session)).await;
         }
         Ok(Response::new(ChangePasswordResponse {}))
     }

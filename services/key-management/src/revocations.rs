@@ -1,6 +1,8 @@
 //! Revocations: written in the transaction of the change that caused them,
 //! told to every verifier as soon as it has committed, by whichever replica.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,7 @@ use chassis::revocation::{MAX_TOKEN_LIFE, Revocable};
 use chassis::store::{Store, WriteTx};
 use chassis::time::{date_time, timestamp};
 use chassis::{Clock, Result};
+use chrono::{DateTime, Utc};
 use proto::keys::{Revocation, WatchRevocationsResponse};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use tokio::sync::{broadcast, mpsc};
@@ -37,7 +40,8 @@ pub(crate) struct Revoker {
 /// What this process has read of the log.
 #[derive(Default)]
 struct Known {
-    living: Vec<Revocation>,
+    /// By subject and the time in the log, as they were told.
+    living: HashMap<(String, DateTime<Utc>), Revocation>,
     /// When the log was last looked at.
     looked: Option<Instant>,
 }
@@ -104,17 +108,21 @@ impl Revoker {
         if rows.is_empty() {
             return;
         }
-        let living = |revocation: &Revocation| {
-            let forget = revocation.forget_time.as_ref().and_then(date_time);
+        known.living.retain(|_, told| {
+            let forget = told.forget_time.as_ref().and_then(date_time);
             forget.is_some_and(|forget| forget > now)
-        };
-        known.living.retain(living);
+        });
         for row in rows {
+            // The log may give a row again; its moment is then the old one.
+            let Entry::Vacant(new) = known.living.entry((row.subject.clone(), row.revoke_time))
+            else {
+                continue;
+            };
             let mut revocation = shown(row);
             if !first {
                 revocation.revoke_time = Some(timestamp(now));
             }
-            known.living.push(revocation.clone());
+            new.insert(revocation.clone());
             // Nobody listening is no fault: whoever comes is told all.
             let _ = self.told.send(revocation);
         }
@@ -170,7 +178,10 @@ impl Revoker {
     /// All that is known, and what will be from then on.
     fn all(&self) -> (broadcast::Receiver<Revocation>, WatchRevocationsResponse) {
         let known = self.known();
-        (self.told.subscribe(), response(known.living.clone()))
+        (
+            self.told.subscribe(),
+            response(known.living.values().cloned().collect()),
+        )
     }
 
     fn is_fresh(&self) -> bool {

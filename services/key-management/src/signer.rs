@@ -144,7 +144,6 @@ fn generate(master: &MasterKey, clock: &Clock) -> Result<ActiveModel> {
         x: Set(BASE64_URL_SAFE_NO_PAD.encode(x)),
         y: Set(BASE64_URL_SAFE_NO_PAD.encode(y)),
         create_time: Set(clock.now()),
-        ..Default::default()
     })
 }
 

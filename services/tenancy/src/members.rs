@@ -2,7 +2,7 @@
 
 use chassis::paging::Page;
 use chassis::peer::{Peers, ServiceName};
-use chassis::revocation::Revocable;
+use chassis::revocation::{self, Revocable};
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::{ReadTx, Store, WriteTx};
 use chassis::time::timestamp;
@@ -10,8 +10,6 @@ use chassis::{Caller, Clock, Error, open, open_subject};
 use proto::access::Permission;
 use proto::identity::GetUserRequest;
 use proto::identity::user_service_client::UserServiceClient;
-use proto::keys::RevokeRequest;
-use proto::keys::credential_service_client::CredentialServiceClient;
 use proto::tenancy::member_service_server::MemberService;
 use proto::tenancy::{
     CreateMemberRequest, DeleteMemberRequest, DeleteMemberResponse, GetMemberRequest,
@@ -117,7 +115,7 @@ impl MemberService for Members {
                 tx.update(row).await
             })
             .await?;
-        self.revoke(&caller, user).await?;
+        self.revoke(&caller, user).await;
         Ok(Response::new(row.into()))
     }
 
@@ -138,9 +136,9 @@ impl MemberService for Members {
             })
             .await;
         // Also when it is gone already: then this may be another attempt
-        // after one that deleted and could not revoke.
+        // after one that deleted, and was cut short before it revoked.
         if matches!(deleted, Ok(_) | Err(Error::NotFound { .. })) {
-            self.revoke(&caller, user).await?;
+            self.revoke(&caller, user).await;
         }
         deleted?;
         Ok(Response::new(DeleteMemberResponse {}))
@@ -199,14 +197,10 @@ impl Members {
 
     /// Ends the tokens that came from a membership. Called after the commit:
     /// a token that is made in between is revoked too.
-    async fn revoke(&self, caller: &Caller, user: Uuid) -> Result<(), Error> {
+    async fn revoke(&self, caller: &Caller, user: Uuid) {
         let tenant = caller.tenant().0;
-        let request = RevokeRequest {
-            subject: Revocable::Member { tenant, user }.to_string(),
-        };
-        let mut keys = CredentialServiceClient::new(self.peers.get(ServiceName::KeyManagement));
-        keys.revoke(self.identity.request(request)?).await?;
-        Ok(())
+        let member = Revocable::Member { tenant, user };
+        revocation::revoke(&self.peers, &self.identity, &member).await;
     }
 }
 
