@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chassis::context::{self, Call};
 use chassis::hash::sha256;
 use chassis::peer::{Peers, ServiceName};
 use chassis::service_identity::ServiceIdentity;
@@ -14,7 +15,7 @@ use moka::future::Cache;
 use proto::keys::ExchangeRequest;
 use proto::keys::credential_service_client::CredentialServiceClient;
 use proto::keys::exchange_request::{Basic, Credential};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::credentials::Presented;
 
@@ -22,6 +23,8 @@ use crate::credentials::Presented;
 const REMEMBERED: u64 = 100_000;
 /// A token is not used in its last seconds: it has still to pass the services.
 const MARGIN: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+/// How long key management may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Trades credentials for tokens. Cheap to clone; clones share.
 #[derive(Clone)]
@@ -81,10 +84,30 @@ impl Exchange {
             }
         };
         let digest = digest(&credential);
-        let traded = self.traded.try_get_with(digest, self.ask(credential)).await;
+        if let Some(traded) = self.traded.get(&digest).await {
+            return Ok(traded.token.clone());
+        }
+        // Whoever asks asks for all who wait: on a task that its client can't
+        // end, and no shorter for a client that does not wait long.
+        let call = Call {
+            deadline: Some(Instant::now() + PATIENCE),
+            ..context::current().unwrap_or_default()
+        };
+        let this = self.clone();
+        let asked = tokio::spawn(context::scope(call, async move {
+            let ask = this.ask(credential);
+            this.traded.try_get_with(digest, ask).await
+        }));
+        let traded = asked.await.map_err(Error::internal)?;
         traded
             .map(|traded| traded.token.clone())
-            .map_err(|status: Arc<Status>| (*status).clone())
+            .map_err(|status: Arc<Status>| match status.code() {
+                // Not the deadline of any client.
+                Code::DeadlineExceeded => Status::from(Error::Unavailable {
+                    what: "the key-management service".into(),
+                }),
+                _ => (*status).clone(),
+            })
     }
 
     /// Forgets what a credential was traded for: its token was refused.
@@ -132,4 +155,70 @@ fn digest(credential: &Credential) -> [u8; 32] {
         bytes.extend(part.as_bytes());
     }
     sha256(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use chassis::service_identity::KeyRing;
+    use prost::Message;
+    use proto::keys::ExchangeResponse;
+    use tonic::body::Body;
+
+    use super::*;
+
+    /// Key management, which takes its time; and how often it was asked.
+    #[expect(clippy::disallowed_methods, reason = "a service of tests")]
+    fn exchange(life: Duration) -> (Exchange, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counts = asked.clone();
+        let answer = tower::service_fn(move |_: http::Request<Body>| {
+            counts.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(life).await;
+                let answer = ExchangeResponse {
+                    access_token: "t".to_owned(),
+                    ..Default::default()
+                };
+                let message = answer.encode_to_vec();
+                let mut bytes = vec![0];
+                bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+                bytes.extend(message);
+                let frames = http_body_util::Full::from(bytes);
+                let mut response = http::Response::new(Body::new(frames));
+                let ok = http::HeaderValue::from_static("0");
+                response.headers_mut().insert("grpc-status", ok);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let peers = Peers::default();
+        peers.set(ServiceName::KeyManagement, chassis::server::erase(answer));
+        let ring = KeyRing::generate().unwrap();
+        let identity = ring.identity("gateway", Clock::system()).unwrap();
+        (Exchange::new(peers, identity, Clock::system()), asked)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_no_longer_takes_nothing_from_those_who_wait_with_it() {
+        let (exchange, asked) = exchange(Duration::from_millis(500));
+        let key = || Presented::ApiKey("k".to_owned());
+        let hasty = Call {
+            deadline: Some(Instant::now() + Duration::from_millis(50)),
+            ..Call::default()
+        };
+        let hasty = context::scope(hasty.clone(), async {
+            context::until(hasty.deadline, exchange.token(key())).await
+        });
+        let patient = async {
+            // It comes second.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            exchange.token(key()).await
+        };
+        let (hasty, patient) = tokio::join!(hasty, patient);
+        assert_eq!(hasty.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(patient.unwrap(), "t");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }
