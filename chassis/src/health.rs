@@ -66,7 +66,9 @@ impl Health {
         let state = Arc::new(RwLock::new(Err("not asked yet".to_owned())));
         let told = state.clone();
         self.need(name, move || read(&told));
+        let name = name.to_owned();
         tokio::spawn(async move {
+            let mut before = None;
             loop {
                 let asked = tokio::time::timeout(PATIENCE, store.ready()).await;
                 let now = match asked {
@@ -74,15 +76,17 @@ impl Health {
                     Ok(Err(error)) => Err(error.to_string()),
                     Err(_) => Err("does not answer".to_owned()),
                 };
-                let before = std::mem::replace(
-                    &mut *state
-                        .write()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner),
-                    now.clone(),
-                );
-                if let (Ok(()), Err(error)) = (before, now) {
-                    tracing::warn!(error, "the database is gone");
+                match news(before.as_ref(), &now) {
+                    Some(News::Away(error)) => {
+                        tracing::warn!(name, error, "the database can't be used");
+                    }
+                    Some(News::Back) => tracing::info!(name, "the database can be used again"),
+                    None => (),
                 }
+                *state
+                    .write()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = now.clone();
+                before = Some(now);
                 tokio::time::sleep(PING).await;
             }
         });
@@ -147,6 +151,25 @@ impl Health {
     }
 }
 
+/// What a log should tell of a dependency.
+#[derive(Debug, PartialEq, Eq)]
+enum News<'a> {
+    /// It is not there, for this reason.
+    Away(&'a str),
+    /// It was not there, and is now.
+    Back,
+}
+
+/// What is new about a dependency since it was last asked, if it ever was.
+fn news<'a>(before: Option<&State>, now: &'a State) -> Option<News<'a>> {
+    match (before, now) {
+        (Some(Err(before)), Err(now)) if before == now => None,
+        (_, Err(now)) => Some(News::Away(now)),
+        (Some(Err(_)), Ok(())) => Some(News::Back),
+        (_, Ok(())) => None,
+    }
+}
+
 fn read(state: &RwLock<State>) -> State {
     state
         .read()
@@ -195,6 +218,24 @@ mod tests {
         assert_eq!(report.missing.len(), 2, "{:?}", report.missing);
         assert!(!health.serves("muster.tenancy.v1.TenantService"));
         assert!(health.serves("muster.identity.v1.UserService"));
+    }
+
+    #[test]
+    fn the_log_tells_what_was_never_there_what_is_wrong_now_and_when_it_is_over() {
+        let other = Err("the schema is old".to_owned());
+        let told = [away(), away(), other, Ok(()), Ok(()), away()];
+        let mut before = None;
+        let mut log = Vec::new();
+        for now in &told {
+            log.push(news(before, now));
+            before = Some(now);
+        }
+        let away = Some(News::Away("can't be reached"));
+        let other = Some(News::Away("the schema is old"));
+        assert_eq!(log[..3], [away, None, other]);
+        assert_eq!(log[3..5], [Some(News::Back), None]);
+        assert_eq!(log[5], Some(News::Away("can't be reached")));
+        assert_eq!(news(None, &Ok(())), None);
     }
 
     #[test]
