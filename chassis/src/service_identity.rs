@@ -185,6 +185,7 @@ pub fn bearer(token: &str) -> Result<MetadataValue<tonic::metadata::Ascii>> {
 mod tests {
     use chrono::TimeDelta;
 
+    use super::keys::SKEW;
     use super::*;
 
     fn token(identity: &ServiceIdentity, tenant: Option<Uuid>, scope: &[Permission]) -> String {
@@ -211,8 +212,23 @@ mod tests {
         let now = clock.now().timestamp();
         assert!(is_current(&claims, "tenancy", now));
         assert!(!is_current(&claims, "key-management", now));
-        clock.advance(TimeDelta::seconds(LIFE + 1));
+        clock.advance(TimeDelta::seconds(LIFE + SKEW + 1));
         assert!(!is_current(&claims, "tenancy", clock.now().timestamp()));
+    }
+
+    #[test]
+    fn a_token_that_is_used_again_is_good_for_a_clock_ahead_and_for_one_behind() {
+        let ring = KeyRing::generate().unwrap();
+        let clock = Clock::system();
+        let identity = ring.identity("identity", clock.clone()).unwrap();
+        let first = token(&identity, None, &[]);
+        clock.advance(TimeDelta::seconds(REUSED - 2));
+        assert_eq!(token(&identity, None, &[]), first);
+        let claims = ring.public().verify("identity", &first).unwrap();
+        let now = clock.now().timestamp();
+        for apart in [-SKEW, 0, REUSED + 1, SKEW] {
+            assert!(is_current(&claims, "tenancy", now + apart), "{apart}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::permissions::Permissions;
 use crate::token::Claims;
 
 /// How far the clocks of two machines may be apart, in seconds.
-const SKEW: i64 = 60;
+pub(super) const SKEW: i64 = 60;
 
 /// What a service may claim in the tokens that it signs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -229,9 +229,10 @@ pub(crate) fn refused() -> Error {
     Error::unauthenticated("the token is not one of this installation's services")
 }
 
-/// Whether a token that somebody signed for `aud` is good now.
+/// Whether a token that somebody signed for `aud` is good now, by either of
+/// two clocks that are not too far apart.
 pub(crate) fn is_current(claims: &Claims, aud: &str, now: i64) -> bool {
-    claims.aud == aud && claims.exp > now && claims.iat <= now + SKEW
+    claims.aud == aud && claims.exp > now - SKEW && claims.iat <= now + SKEW
 }
 
 /// All key pairs of an installation that is one process, which need not
