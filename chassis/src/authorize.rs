@@ -12,10 +12,15 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::caller::{Principal, Subject};
-use crate::context::{self, Call};
+use crate::context::{self, Call, Origin};
 use crate::error::{Error, Result};
+use crate::listen::RemoteAddress;
 use crate::peer::ServiceName;
 use crate::token::Verifier;
+
+/// Header of an answer over a wire which says that nothing was made of the
+/// call: another process may take it. The caller's balance takes it off.
+pub(crate) const UNTAKEN_ANSWER: &str = "x-muster-untaken";
 
 /// Puts [`Authorize`] in front of a service.
 #[derive(Clone)]
@@ -71,7 +76,11 @@ where
         request.extensions_mut().remove::<Subject>();
         let path = request.uri().path().to_owned();
         let token = token(request.headers()).map(str::to_owned);
-        let this = Call::of(&path, request.headers());
+        let this = Call::of(&path, request.headers(), origin(&verifier, &request));
+        // Neither the method nor what it calls has any use for it.
+        request.headers_mut().remove(context::SERVICE);
+        // In memory, there is no other process to try.
+        let over_wire = context::current().is_none();
         Box::pin(async move {
             let this = match this {
                 Ok(this) => this,
@@ -79,7 +88,10 @@ where
             };
             let deadline = this.deadline;
             let work = async {
-                let subject = admit(&verifier, &path, token).await?;
+                let subject = match admit(&verifier, &path, token).await {
+                    Ok(subject) => subject,
+                    Err(refusal) => return Ok(untaken(refusal, over_wire)),
+                };
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {
                     request.extensions_mut().insert(subject);
@@ -101,6 +113,40 @@ where
             })
         })
     }
+}
+
+/// Who says what a call is part of. What comes through memory is asked for a
+/// call that is answered in this process.
+fn origin(verifier: &Verifier, request: &http::Request<Body>) -> Origin {
+    if context::current().is_some() {
+        return Origin::Service;
+    }
+    let called = ServiceName::of_path(request.uri().path());
+    let headers = request.headers();
+    let shown = match headers.contains_key(context::SERVICE) {
+        true => bearer(headers, context::SERVICE),
+        false => token(headers),
+    };
+    match shown {
+        Ok(token) if verifier.is_service(token, called) => Origin::Service,
+        _ => {
+            let remote = request.extensions().get::<RemoteAddress>();
+            Origin::Address(remote.map(|remote| remote.0.ip().to_canonical()))
+        }
+    }
+}
+
+/// A refusal before anything was made of the call. What is not there now may
+/// be there for another process.
+fn untaken(refusal: Error, over_wire: bool) -> http::Response<Body> {
+    let status = tonic::Status::from(refusal);
+    let told = over_wire && status.code() == tonic::Code::Unavailable;
+    let mut answer = status.into_http();
+    if told {
+        let yes = http::HeaderValue::from_static("1");
+        answer.headers_mut().insert(UNTAKEN_ANSWER, yes);
+    }
+    answer
 }
 
 /// Who made a call, for the log line.
@@ -142,11 +188,15 @@ async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result
 }
 
 fn token(headers: &http::HeaderMap) -> Result<&str> {
+    bearer(headers, AUTHORIZATION.as_str())
+}
+
+fn bearer<'a>(headers: &'a http::HeaderMap, name: &str) -> Result<&'a str> {
     let missing = || {
         Error::unauthenticated("a token is required: send it as `authorization: Bearer <token>`")
     };
     let value = headers
-        .get(AUTHORIZATION)
+        .get(name)
         .ok_or_else(missing)?
         .to_str()
         .map_err(|_| missing())?;

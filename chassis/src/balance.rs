@@ -2,7 +2,8 @@
 //! addresses behind its names: one HTTP/2 connection to each, the less busy
 //! of two for each call. What is dead is dropped and tried again later. A
 //! call that was certainly not taken goes to another process; one that may
-//! have been carried out is made again only if the contract calls that safe.
+//! have been carried out is made again only if its connection broke and the
+//! contract calls that safe. What a service answers is passed on.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use tonic::body::Body;
 use tower::service_fn;
 
+use crate::authorize::UNTAKEN_ANSWER;
 use crate::error::{Error, Result};
 use crate::peer::{ServiceName, Stack};
 use crate::tls::ClientTls;
@@ -139,20 +141,24 @@ impl Inner {
             Err(error) => return tonic::Status::cancelled(error.to_string()).into_http(),
         };
         let (mut tried, mut untaken, mut again) = (Vec::new(), 0, 0);
+        // What a process said that has not taken the call.
+        let mut refusal = None;
         loop {
-            let Some(live) = self.pick(&tried).await else {
-                return self.unreachable();
-            };
-            let Some(sent) = body.take() else {
-                return self.unreachable();
+            let picked = self.pick(&tried).await;
+            let Some((live, sent)) = picked.and_then(|live| Some((live, body.take()?))) else {
+                return refusal.unwrap_or_else(|| self.unreachable());
             };
             tried.push(live.address);
             let failed = match self.send(&live, &parts, sent, repeatable).await {
-                Ok(answer) if repeatable && again < AGAIN && self.refused(&answer, &tried) => {
+                Ok(mut answer) => {
+                    let taken = answer.headers_mut().remove(UNTAKEN_ANSWER).is_none();
+                    if taken || again == AGAIN || !self.has_others(&tried) {
+                        return answer;
+                    }
                     again += 1;
+                    refusal = Some(answer);
                     continue;
                 }
-                Ok(answer) => return answer,
                 Err(failed) => failed,
             };
             tracing::debug!(service = self.name.as_str(), address = %live.address, error = failed.error, "a call had no answer");
@@ -172,14 +178,10 @@ impl Inner {
         }
     }
 
-    /// Whether a process refuses for now what another one, not tried yet, may take.
-    fn refused(&self, answer: &Response<Body>, tried: &[SocketAddr]) -> bool {
-        let unavailable = answer
-            .headers()
-            .get("grpc-status")
-            .is_some_and(|code| code == "14");
-        let another = |live: &Arc<Live>| !tried.contains(&live.address);
-        unavailable && self.open().iter().any(another)
+    /// Whether there is a process that was not tried yet.
+    fn has_others(&self, tried: &[SocketAddr]) -> bool {
+        let open = self.open();
+        open.iter().any(|live| !tried.contains(&live.address))
     }
 
     async fn send(

@@ -14,6 +14,10 @@ use crate::error::{Error, Result};
 pub const REQUEST_ID: &str = "x-request-id";
 /// Header by which the gateway tells the services where a request came from.
 pub const SOURCE: &str = "x-muster-source";
+/// Header by which a service proves that a call comes from it, if its
+/// `authorization` is somebody else's. Only then is its word on the call's
+/// request and source taken.
+pub const SERVICE: &str = "x-muster-service";
 /// Header that says how long the caller waits (gRPC over HTTP/2).
 pub const TIMEOUT: &str = "grpc-timeout";
 
@@ -30,14 +34,34 @@ pub struct Call {
     pub deadline: Option<Instant>,
 }
 
+/// Who says what a call is part of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// A service of this installation.
+    Service,
+    /// Whoever is at this address.
+    Address(Option<IpAddr>),
+}
+
+/// The id of a request, if it is one that logs and records can bear.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let sane = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    (id.len() <= 64 && id.bytes().all(sane)).then_some(id)
+}
+
 impl Call {
-    /// What the headers of a request say of it.
-    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Result<Self> {
-        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    /// What the headers of a request say of it; its source only if one of our
+    /// services says so.
+    pub(crate) fn of(path: &str, headers: &HeaderMap, from: Origin) -> Result<Self> {
+        let said = || headers.get(SOURCE)?.to_str().ok()?.parse().ok();
         Ok(Self {
             method: path.trim_start_matches('/').to_owned(),
-            request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
-            source: text(SOURCE).and_then(|source| source.parse().ok()),
+            request_id: request_id(headers).unwrap_or_default().to_owned(),
+            source: match from {
+                Origin::Service => said(),
+                Origin::Address(address) => address,
+            },
             deadline: timeout(headers)?.map(|left| Instant::now() + left),
         })
     }
@@ -178,11 +202,29 @@ mod tests {
             ..Call::default()
         };
         call.write(&mut headers);
-        let read = Call::of("/a.B/C", &headers).unwrap();
+        let read = Call::of("/a.B/C", &headers, Origin::Service).unwrap();
         assert_eq!(
             (read.method.as_str(), read.request_id.as_str()),
             ("a.B/C", "r-1")
         );
         assert_eq!((read.source, read.deadline), (call.source, None));
+        let read = Call::of("/a.B/C", &headers, Origin::Address(None)).unwrap();
+        assert_eq!(read.source, None);
+    }
+
+    #[test]
+    fn an_id_of_a_request_is_short_and_plain() {
+        let read = |id: &str| {
+            let id = HeaderValue::from_str(id).unwrap();
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(REQUEST_ID), id)]);
+            request_id(&headers).map(str::to_owned)
+        };
+        let longest = "x".repeat(64);
+        for sane in ["r-1", "A_b.c:9", longest.as_str()] {
+            assert_eq!(read(sane).as_deref(), Some(sane));
+        }
+        for wrong in ["a b", "a\tb", "<b>", &"x".repeat(65), &"x".repeat(6000)] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }

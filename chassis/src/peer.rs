@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
@@ -11,10 +11,11 @@ use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
+use crate::authorize::UNTAKEN_ANSWER;
 use crate::context;
-use crate::error::Error;
+use crate::error::{Error, Result as Outcome};
 use crate::server::erase;
-use crate::service_identity::Unsigned;
+use crate::service_identity::{ServiceIdentity, Unsigned};
 
 /// The services of Muster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,12 +68,26 @@ pub type Stack = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, 
 /// Where the services are. Cheap to clone; clones share, so that services
 /// which call each other can be assembled in any order.
 #[derive(Clone, Default)]
-pub struct Peers(Arc<RwLock<HashMap<ServiceName, Stack>>>);
+pub struct Peers(Arc<Known>);
+
+#[derive(Default)]
+struct Known {
+    stacks: RwLock<HashMap<ServiceName, Stack>>,
+    own: OnceLock<ServiceIdentity>,
+}
 
 impl Peers {
+    /// Says who makes the calls of this process, which prove it from now on:
+    /// without it, nobody takes their word on the request that they are for.
+    pub fn call_as(&self, identity: ServiceIdentity) {
+        // The first stays: it is as good as any of the same process.
+        let _ = self.0.own.set(identity);
+    }
+
     /// Says where a service is.
     pub fn set(&self, name: ServiceName, stack: Stack) {
         self.0
+            .stacks
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .insert(name, stack);
@@ -97,6 +112,7 @@ impl Peers {
 
     fn stack(&self, name: ServiceName) -> Option<Stack> {
         self.0
+            .stacks
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get(&name)
@@ -123,12 +139,10 @@ impl Service<http::Request<Body>> for Peer {
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let stack = self.peers.stack(self.name);
         let name = self.name;
+        let proven = prove(&mut request, name, self.peers.0.own.get());
         Box::pin(async move {
-            if let Some(unsigned) = request.extensions_mut().remove::<Unsigned>() {
-                match unsigned.sign(name.as_str()) {
-                    Ok(token) => request.headers_mut().insert(AUTHORIZATION, token),
-                    Err(error) => return Ok(tonic::Status::from(error).into_http()),
-                };
+            if let Err(error) = proven {
+                return Ok(tonic::Status::from(error).into_http());
             }
             // What is asked for a call is part of it: same request, same
             // source, and no longer than its caller waits.
@@ -144,7 +158,11 @@ impl Service<http::Request<Body>> for Peer {
                 }
             };
             Ok(match context::until(deadline, answer).await {
-                Ok(Some(answer)) => answer,
+                Ok(Some(mut answer)) => {
+                    // Of that service, not of what is answered here meanwhile.
+                    answer.headers_mut().remove(UNTAKEN_ANSWER);
+                    answer
+                }
                 Ok(None) => tonic::Status::from(Error::Unavailable {
                     what: format!("the {} service", name.as_str()).into(),
                 })
@@ -153,4 +171,22 @@ impl Service<http::Request<Body>> for Peer {
             })
         })
     }
+}
+
+/// Makes a request show which service it comes from; whatever it shows
+/// already is a client's.
+fn prove(
+    request: &mut http::Request<Body>,
+    to: ServiceName,
+    own: Option<&ServiceIdentity>,
+) -> Outcome<()> {
+    request.headers_mut().remove(context::SERVICE);
+    if let Some(unsigned) = request.extensions_mut().remove::<Unsigned>() {
+        let token = unsigned.sign(to.as_str())?;
+        request.headers_mut().insert(AUTHORIZATION, token);
+    } else if let Some(own) = own {
+        let token = own.proof(to.as_str())?;
+        request.headers_mut().insert(context::SERVICE, token);
+    }
+    Ok(())
 }

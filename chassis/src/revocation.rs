@@ -184,13 +184,15 @@ pub async fn revoke(peers: &Peers, identity: &ServiceIdentity, subject: &Revocab
 }
 
 /// Follows key management's stream of revocations for as long as it is
-/// polled; asks again whenever the stream ends.
+/// polled; asks again whenever the stream ends. No process is ready without
+/// it, so all of its calls prove from now on that they come from `identity`.
 pub async fn follow(
     peers: Peers,
     identity: ServiceIdentity,
     revocations: Revocations,
     clock: Clock,
 ) {
+    peers.call_as(identity.clone());
     loop {
         if let Err(error) = follow_once(&peers, &identity, &revocations, &clock).await {
             tracing::warn!(%error, "the stream of revocations has ended; asking again");

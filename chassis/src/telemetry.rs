@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 use tracing_subscriber::EnvFilter;
 
 use crate::authorize::Who;
+use crate::context;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -82,7 +83,8 @@ where
         let begun = Instant::now();
         let service = self.service;
         let method = request.uri().path().to_owned();
-        let request_id = header(request.headers(), "x-request-id");
+        let request_id = context::request_id(request.headers());
+        let request_id = request_id.unwrap_or_default().to_owned();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
@@ -108,12 +110,4 @@ fn code(response: &http::Response<Body>) -> String {
         Some(code) => tonic::Code::from_bytes(code.as_bytes()).to_string(),
         None => "ok".to_owned(),
     }
-}
-
-fn header(headers: &http::HeaderMap, name: &str) -> String {
-    headers
-        .get(name)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
 }

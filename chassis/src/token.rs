@@ -145,6 +145,26 @@ impl Verifier {
         Ok(Subject::verified(claims, principal.clone()))
     }
 
+    /// Whether a token shows that one of our services calls this one.
+    pub(crate) fn is_service(&self, token: &str, called: Option<ServiceName>) -> bool {
+        let service = || {
+            let digest = sha256(token.as_bytes());
+            if let Some(known) = self.0.verified.get(&digest) {
+                return Some(known);
+            }
+            let kid = decode_header(token).ok()?.kid?;
+            self.of_service(digest, token, kid.strip_prefix("service:")?)
+                .ok()
+        };
+        let now = self.0.clock.now().timestamp();
+        let (Some(called), Some(known)) = (called, service()) else {
+            return false;
+        };
+        let (claims, principal) = &*known;
+        matches!(principal, Principal::Service(_))
+            && service_identity::is_current(claims, called.as_str(), now)
+    }
+
     /// A token's claims, once its signature was verified: now or before.
     async fn signed(&self, token: &str) -> Result<Arc<(Claims, Principal)>> {
         let digest = sha256(token.as_bytes());
@@ -153,10 +173,22 @@ impl Verifier {
         }
         let kid = decode_header(token).map_err(|_| malformed())?.kid;
         let kid = kid.ok_or_else(malformed)?;
-        let claims = match kid.strip_prefix("service:") {
-            Some(service) => self.0.services.verify(service, token)?,
-            None => self.of_key_management(token, &kid).await?,
-        };
+        match kid.strip_prefix("service:") {
+            Some(service) => self.of_service(digest, token, service),
+            None => self.remember(digest, self.of_key_management(token, &kid).await?),
+        }
+    }
+
+    fn of_service(
+        &self,
+        digest: [u8; 32],
+        token: &str,
+        service: &str,
+    ) -> Result<Arc<(Claims, Principal)>> {
+        self.remember(digest, self.0.services.verify(service, token)?)
+    }
+
+    fn remember(&self, digest: [u8; 32], claims: Claims) -> Result<Arc<(Claims, Principal)>> {
         let principal = Principal::parse(&claims.sub).ok_or_else(malformed)?;
         let verified = Arc::new((claims, principal));
         self.0.verified.insert(digest, verified.clone());

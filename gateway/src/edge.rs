@@ -256,13 +256,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The client's own id of the request if it is a sane one, else a new one.
 fn request_id(clock: &Clock, headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|v| {
-        v.len() <= 64
-            && v.as_bytes()
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(b))
-    });
-    given.cloned().unwrap_or_else(|| {
+    let given = context::request_id(headers).and_then(|id| HeaderValue::try_from(id).ok());
+    given.unwrap_or_else(|| {
         HeaderValue::try_from(clock.new_id().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("-"))
     })

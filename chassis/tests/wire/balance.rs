@@ -1,13 +1,21 @@
 //! Many processes of one service.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::{Request, Response};
+use muster_chassis::peer::Stack;
+use muster_chassis::service_identity::KeyRing;
 use tokio::net::TcpListener;
 use tonic::Code;
+use tonic::body::Body;
+use tower::ServiceExt;
 
-use crate::server::{CHANGE, Process, READ, STREAM, balance, call, eventually, free_address};
+use crate::calls::authorized;
+use crate::server::{
+    CHANGE, Process, READ, STREAM, answer, balance, call, eventually, free_address, stack, status,
+};
 
 const SOON: Duration = Duration::from_millis(2);
 
@@ -150,4 +158,61 @@ async fn a_stream_ends_when_its_process_stops() {
     let (code, text) = stream.await.unwrap();
     assert_eq!(code, Code::Unavailable);
     assert!(text.contains("stops"), "{text}");
+}
+
+/// A process of a service that counts what it is asked.
+async fn counted(service: Stack) -> Process {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counts = taken.clone();
+    let port = stack(move |request: Request<Body>| {
+        let (service, counts) = (service.clone(), counts.clone());
+        async move {
+            if request.uri().path() == "/healthz" {
+                return Response::new(Body::empty());
+            }
+            counts.fetch_add(1, Ordering::SeqCst);
+            service.oneshot(request).await.unwrap()
+        }
+    });
+    Process::serve("127.0.0.1:0".parse().unwrap(), port, taken, || None).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_method_says_is_missing_is_passed_on_and_asked_of_nobody_else() {
+    let away = || stack(|_| async { answer(Code::Unavailable) });
+    let (a, b) = (counted(away()).await, counted(away()).await);
+    let balance = balance(&[a.address, b.address]);
+    for (times, path) in [(1, READ), (2, CHANGE)] {
+        let (code, _) = call(balance.stack(), path).await;
+        assert_eq!(code, Code::Unavailable);
+        assert_eq!(a.taken() + b.taken(), times);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_can_not_tell_who_calls_leaves_the_call_to_another_one() {
+    const REAL_CHANGE: &str = "/muster.tenancy.v1.MemberService/CreateMember";
+    // It knows no keys, and nobody to ask for them.
+    let ring = KeyRing::generate().unwrap();
+    let unsure = counted(authorized(&ring, |_| async { answer(Code::Ok) })).await;
+    let sure = counted(stack(|_| async { answer(Code::Ok) })).await;
+    let ask = async |balance: Stack, path: &str| {
+        // {"alg":"ES256","kid":"1"}
+        let token = "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.e30.AA";
+        let request = Request::post(path).header("authorization", token);
+        let request = request.body(Body::empty()).unwrap();
+        let response = balance.oneshot(request).await.unwrap();
+        assert!(!response.headers().contains_key("x-muster-untaken"));
+        status(response).await.0
+    };
+    let alone = balance(&[unsure.address]).stack();
+    assert_eq!(ask(alone, READ).await, Code::Unavailable);
+    let both = balance(&[unsure.address, sure.address]);
+    // So that both are there.
+    eventually(async || {
+        assert_eq!(ask(both.stack(), READ).await, Code::Ok);
+        assert_eq!(ask(both.stack(), REAL_CHANGE).await, Code::Ok);
+        (unsure.taken() > 10 && sure.taken() > 10).then_some(())
+    })
+    .await;
 }

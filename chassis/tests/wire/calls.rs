@@ -1,13 +1,14 @@
 //! What a call carries from one service to the next, and who may make it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Request};
 use muster_chassis::Clock;
 use muster_chassis::authorize::AuthorizeLayer;
-use muster_chassis::context::timeout;
+use muster_chassis::balance::Balance;
+use muster_chassis::context::{self, Call, timeout};
 use muster_chassis::peer::{Peers, ServiceName, Stack};
 use muster_chassis::revocation::Revocations;
 use muster_chassis::server::erase;
@@ -21,14 +22,14 @@ use tonic::Code;
 use tonic::body::Body;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::server::{answer, eventually, stack, status};
+use crate::server::{Process, answer, eventually, stack, status};
 
 /// Anybody may call it.
 const PUBLIC: &str = "/muster.identity.v1.AuthService/Login";
 
 /// A service behind the authorization layer.
 #[expect(clippy::disallowed_methods, reason = "a service of tests")]
-fn authorized<F, A>(ring: &KeyRing, work: F) -> Stack
+pub(crate) fn authorized<F, A>(ring: &KeyRing, work: F) -> Stack
 where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = http::Response<Body>> + Send + 'static,
@@ -106,13 +107,113 @@ async fn what_a_call_asks_of_others_carries_its_request_its_source_and_what_is_l
         ("x-muster-source", "192.0.2.7"),
         ("grpc-timeout", "30S"),
     ];
-    assert_eq!(post(front, PUBLIC, &headers).await, Code::Ok);
+    // Whoever asks in memory answers a call himself.
+    let asked = context::scope(Call::default(), post(front, PUBLIC, &headers));
+    assert_eq!(asked.await, Code::Ok);
     let heard = heard.lock().unwrap().clone();
     assert_eq!(heard["x-request-id"], "r-1");
     assert_eq!(heard["x-muster-source"], "192.0.2.7");
     let left = timeout(&heard).unwrap().unwrap();
     assert!(left < Duration::from_secs(30), "{left:?}");
     assert!(left > Duration::from_secs(1), "{left:?}");
+}
+
+/// A call as a method saw it, and its headers.
+type Seen = Arc<Mutex<Option<(Call, HeaderMap)>>>;
+
+/// Identity on a port of its own, and what it sees.
+async fn identity(ring: &KeyRing) -> (Process, Stack, Seen) {
+    let seen = Seen::default();
+    let sees = seen.clone();
+    let service = authorized(ring, move |request: Request<Body>| {
+        let sees = sees.clone();
+        async move {
+            let call = context::current().unwrap();
+            *sees.lock().unwrap() = Some((call, request.headers().clone()));
+            answer(Code::Ok)
+        }
+    });
+    let port = stack(move |request: Request<Body>| {
+        let service = service.clone();
+        async move {
+            match request.uri().path() {
+                "/healthz" => http::Response::new(Body::empty()),
+                _ => service.oneshot(request).await.unwrap(),
+            }
+        }
+    });
+    let address = "127.0.0.1:0".parse().unwrap();
+    let process = Process::serve(address, port, Arc::new(AtomicUsize::new(0)), || None).await;
+    let places = [process.address.to_string()];
+    let balance = Balance::new(ServiceName::Identity, &places, None).unwrap();
+    (process, balance.stack(), seen)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_service_says_where_a_request_comes_from() {
+    let (ring, other) = (KeyRing::generate().unwrap(), KeyRing::generate().unwrap());
+    let (_process, wire, seen) = identity(&ring).await;
+    let see = || seen.lock().unwrap().take().unwrap();
+
+    // What a service shows to tenancy, and one of another installation to identity.
+    let shown = async |ring: &KeyRing, to: ServiceName| {
+        let heard = Arc::new(Mutex::new(HeaderMap::new()));
+        let hears = heard.clone();
+        let peers = Peers::default();
+        peers.call_as(ring.identity("gateway", Clock::system()).unwrap());
+        peers.set(
+            to,
+            stack(move |request: Request<Body>| {
+                *hears.lock().unwrap() = request.headers().clone();
+                async { answer(Code::Ok) }
+            }),
+        );
+        post(peers.forward(to), PUBLIC, &[]).await;
+        let shown = heard.lock().unwrap()["x-muster-service"].clone();
+        assert!(shown.is_sensitive());
+        shown.to_str().unwrap().to_owned()
+    };
+    let for_tenancy = shown(&ring, ServiceName::Tenancy).await;
+    let foreign = shown(&other, ServiceName::Identity).await;
+    for proof in ["", "Bearer nonsense", &for_tenancy, &foreign] {
+        let headers = [
+            ("x-request-id", "r-1"),
+            ("x-muster-source", "6.6.6.6"),
+            ("x-muster-service", proof),
+        ];
+        assert_eq!(post(wire.clone(), PUBLIC, &headers).await, Code::Ok);
+        let (call, headers) = see();
+        assert_eq!(call.source, "127.0.0.1".parse().ok(), "{proof}");
+        assert_eq!(call.request_id, "r-1");
+        assert!(!headers.contains_key("x-muster-service"));
+    }
+    let long = "x".repeat(6000);
+    post(wire.clone(), PUBLIC, &[("x-request-id", &long)]).await;
+    assert_eq!(see().0.request_id, "");
+
+    // The gateway's word is taken, and nothing that a client shows is.
+    let peers = Peers::default();
+    peers.set(ServiceName::Identity, wire);
+    let asked = async || {
+        let call = Call {
+            request_id: "r-2".to_owned(),
+            source: "192.0.2.7".parse().ok(),
+            ..Call::default()
+        };
+        let headers = [
+            ("authorization", "Bearer of-a-user"),
+            ("x-muster-service", for_tenancy.as_str()),
+        ];
+        let asked = post(peers.forward(ServiceName::Identity), PUBLIC, &headers);
+        assert_eq!(context::scope(call, asked).await, Code::Ok);
+        see()
+    };
+    assert_eq!(asked().await.0.source, "127.0.0.1".parse().ok());
+    peers.call_as(ring.identity("gateway", Clock::system()).unwrap());
+    let (call, headers) = asked().await;
+    assert_eq!(call.source, "192.0.2.7".parse().ok());
+    assert_eq!(call.request_id, "r-2");
+    assert!(!headers.contains_key("x-muster-service"));
 }
 
 #[tokio::test]
