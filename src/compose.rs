@@ -59,6 +59,7 @@ impl Process {
             let unknown = "key management has not told them yet".to_owned();
             verifier.has_keys().then_some(()).ok_or(unknown)
         });
+        self.peers.call_as(identity.clone());
         tokio::spawn(revocation::follow(
             self.peers.clone(),
             identity,

@@ -192,7 +192,6 @@ pub async fn follow(
     revocations: Revocations,
     clock: Clock,
 ) {
-    peers.call_as(identity.clone());
     loop {
         if let Err(error) = follow_once(&peers, &identity, &revocations, &clock).await {
             tracing::warn!(%error, "the stream of revocations has ended; asking again");
