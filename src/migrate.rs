@@ -73,9 +73,8 @@ fn service(text: &str) -> std::result::Result<ServiceName, String> {
 impl Target {
     fn database(&self) -> Postgres {
         Postgres {
-            url: self.database_url.clone(),
-            connections: 1,
             statement_timeout: PATIENCE,
+            ..Postgres::new(&self.database_url)
         }
     }
 }

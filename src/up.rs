@@ -112,6 +112,7 @@ impl Up {
         greet(
             &format!("{scheme}://{address}"),
             &self.data,
+            checked.database.is_some(),
             assembled.first_start.then_some(&checked.administrator),
         );
         if first.is_some() {
@@ -232,13 +233,16 @@ async fn wait_until_ready(health: &Health) -> Result<()> {
 
 /// Tells where it listens and, on the first start, what to do next. On
 /// standard output, where the log is not: it may hold a password.
-fn greet(url: &str, data: &std::path::Path, administrator: Option<&Administrator>) {
+fn greet(url: &str, data: &std::path::Path, postgres: bool, administrator: Option<&Administrator>) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(
-        out,
-        "Muster listens on {url} and keeps its data in {}",
-        data.display()
-    );
+    let data = data.display();
+    let _ = match postgres {
+        true => writeln!(
+            out,
+            "Muster listens on {url} and keeps its data in PostgreSQL, its master key in {data}"
+        ),
+        false => writeln!(out, "Muster listens on {url} and keeps its data in {data}"),
+    };
     if let Some(administrator) = administrator {
         let _ = out.write_all(welcome(url, administrator).as_bytes());
     }

@@ -45,8 +45,6 @@ use crate::error::{Error, Result};
 use bell::Bell;
 use pools::{Connections, Pools};
 
-/// How long a change is tried again when others get in its way.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts, in milliseconds.
 const LONGEST_PAUSE: u64 = 64;
 /// How long a connection that turns out to be dead is replaced by another one.
@@ -133,7 +131,7 @@ impl Store {
     ) -> Result<T> {
         let scope = Scope::Tenant(caller.tenant());
         let record = Record::new(caller.tenant().0, caller.principal(), what);
-        let mut contest = Contest::begin(&self.clock);
+        let mut contest = Contest::begin(self);
         loop {
             let tx = self.begin_write(scope).await?;
             let tx = WriteTx::new(tx, caller.tenant(), &self.pools);
@@ -161,7 +159,7 @@ impl Store {
         work: impl AsyncFnOnce(&GlobalTx) -> Result<T> + Clone,
     ) -> Result<T> {
         let record = record.into();
-        let mut contest = Contest::begin(&self.clock);
+        let mut contest = Contest::begin(self);
         loop {
             let tx = self.begin_write(Scope::AllTenants).await?;
             let tx = GlobalTx::new(tx, &self.pools);
@@ -223,22 +221,24 @@ impl Store {
 /// The attempts to make a change that others get in the way of.
 struct Contest<'a> {
     begun: Instant,
+    timeout: Duration,
     clock: &'a Clock,
     /// In milliseconds.
     pause: u64,
 }
 
 impl<'a> Contest<'a> {
-    fn begin(clock: &'a Clock) -> Self {
+    fn begin(store: &'a Store) -> Self {
         Self {
             begun: Instant::now(),
-            clock,
+            timeout: store.pools.retry_timeout(),
+            clock: &store.clock,
             pause: 1,
         }
     }
 
     fn goes_on(&self) -> bool {
-        self.begun.elapsed() < PATIENCE
+        self.begun.elapsed() < self.timeout
     }
 
     /// Waits a little: whoever collided must not collide again in step.

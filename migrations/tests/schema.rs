@@ -56,9 +56,8 @@ const OF_POSTGRES: &str = "
 
 fn settings(url: &str) -> Postgres {
     Postgres {
-        url: url.to_owned(),
-        connections: 1,
         statement_timeout: Duration::ZERO,
+        ..Postgres::new(url)
     }
 }
 

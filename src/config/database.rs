@@ -38,6 +38,15 @@ pub(crate) struct Database {
         value_parser = humantime::parse_duration
     )]
     database_statement_timeout: Duration,
+    /// How long a change is tried again when others get in its way
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "MUSTER_DATABASE_RETRY_TIMEOUT",
+        default_value = "5s",
+        value_parser = humantime::parse_duration
+    )]
+    database_retry_timeout: Duration,
 }
 
 impl Database {
@@ -52,6 +61,7 @@ impl Database {
             url: url.0,
             connections: self.database_connections,
             statement_timeout: self.database_statement_timeout,
+            retry_timeout: self.database_retry_timeout,
         })
     }
 }

@@ -64,9 +64,8 @@ pub(super) async fn copy(told: &From) -> Result<()> {
     let data = open(&told.from.0)?;
     let url: DatabaseUrl = told.to.parse().map_err(|e| refused(format!("--to: {e}")))?;
     let database = chassis::store::Postgres {
-        url: url.0,
-        connections: 1,
         statement_timeout: PATIENCE,
+        ..chassis::store::Postgres::new(url.0)
     };
     for service in ServiceName::ALL {
         service_up(service, &database).await?;

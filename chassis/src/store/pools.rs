@@ -14,8 +14,9 @@ use crate::error::{Error, Result};
 
 /// How much longer than the database itself allows an answer may take.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long SQLite may take: its own timeout is shorter.
-const SQLITE: Duration = Duration::from_secs(120);
+/// How long an answer may take where statements have no bound of their own:
+/// on SQLite, which waits for a lock for a bounded time.
+const ENDLESS: Duration = Duration::from_secs(120);
 /// New pools are given this long to be of use.
 const REST: Duration = Duration::from_secs(5);
 
@@ -43,12 +44,15 @@ struct Inner {
 
 impl Pools {
     pub(super) fn sqlite(connections: Connections) -> Self {
-        Self::new(connections, None, SQLITE)
+        Self::new(connections, None, ENDLESS)
     }
 
     pub(super) async fn postgres(database: &Postgres, schema: Schema) -> Result<Self, DbErr> {
         let connections = postgres::connections(database, schema).await?;
-        let bound = database.statement_timeout + GRACE;
+        let bound = match database.statement_timeout {
+            Duration::ZERO => ENDLESS,
+            timeout => timeout + GRACE,
+        };
         let origin = (database.clone(), schema);
         Ok(Self::new(connections, Some(origin), bound))
     }
@@ -64,6 +68,12 @@ impl Pools {
     pub(super) fn get(&self) -> Connections {
         let present = self.0.present.read();
         present.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// How long a change is tried again: SQLite's writers wait for each other.
+    pub(super) fn retry_timeout(&self) -> Duration {
+        let origin = self.0.origin.as_ref();
+        origin.map_or(Duration::ZERO, |(database, _)| database.retry_timeout)
     }
 
     /// How long the database may take to answer.

@@ -28,8 +28,23 @@ pub struct Postgres {
     pub url: String,
     /// Connections of each kind, for readers and for writers, that a service may open.
     pub connections: u32,
-    /// How long one statement may run.
+    /// How long one statement may run; zero: for ever.
     pub statement_timeout: Duration,
+    /// How long a change is tried again when others get in its way (a
+    /// deadlock, a serialization failure).
+    pub retry_timeout: Duration,
+}
+
+impl Postgres {
+    /// A database that is used as most are.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connections: 10,
+            statement_timeout: Duration::from_secs(10),
+            retry_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Store {

@@ -113,11 +113,7 @@ impl World {
 
 /// How the tests use a PostgreSQL database.
 pub fn settings(url: &str) -> store::Postgres {
-    store::Postgres {
-        url: url.to_owned(),
-        connections: 10,
-        statement_timeout: Duration::from_secs(10),
-    }
+    store::Postgres::new(url)
 }
 
 /// One more process's store on a PostgreSQL database.

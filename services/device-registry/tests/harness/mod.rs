@@ -3,7 +3,6 @@
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::Write;
-use std::time::Duration;
 
 use chassis::Clock;
 use chassis::caller::TenantId;
@@ -190,9 +189,8 @@ impl Registry {
 
 fn database(url: String) -> Postgres {
     Postgres {
-        url,
         connections: 4,
-        statement_timeout: Duration::from_secs(10),
+        ..Postgres::new(url)
     }
 }
 
