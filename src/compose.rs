@@ -113,16 +113,35 @@ impl Process {
     }
 }
 
+/// An expression with the history of a service's schema as the type `$migrator`.
+macro_rules! with_migrator {
+    ($service:expr, $migrator:ident => $work:expr) => {{
+        use chassis::peer::ServiceName;
+        match $service {
+            ServiceName::Identity => {
+                type $migrator = identity::Migrator;
+                $work
+            }
+            ServiceName::Tenancy => {
+                type $migrator = tenancy::Migrator;
+                $work
+            }
+            ServiceName::DeviceRegistry => {
+                type $migrator = device_registry::Migrator;
+                $work
+            }
+            ServiceName::KeyManagement => {
+                type $migrator = key_management::Migrator;
+                $work
+            }
+        }
+    }};
+}
+pub(crate) use with_migrator;
+
 /// A service's own SQLite file, made and migrated if need be.
 pub(crate) async fn sqlite(name: ServiceName, file: &Path, clock: &Clock) -> Result<Store> {
-    match name {
-        ServiceName::Identity => Store::sqlite::<identity::Migrator>(file, clock).await,
-        ServiceName::Tenancy => Store::sqlite::<tenancy::Migrator>(file, clock).await,
-        ServiceName::DeviceRegistry => {
-            Store::sqlite::<device_registry::Migrator>(file, clock).await
-        }
-        ServiceName::KeyManagement => Store::sqlite::<key_management::Migrator>(file, clock).await,
-    }
+    with_migrator!(name, M => Store::sqlite::<M>(file, clock).await)
 }
 
 /// A service's schema of a PostgreSQL database, whether it answers by now or not.
@@ -131,19 +150,7 @@ pub(crate) async fn postgres(
     database: &Postgres,
     clock: &Clock,
 ) -> Result<Store> {
-    let schema = Schema::of(name);
-    match name {
-        ServiceName::Identity => {
-            Store::postgres::<identity::Migrator>(database, schema, clock).await
-        }
-        ServiceName::Tenancy => Store::postgres::<tenancy::Migrator>(database, schema, clock).await,
-        ServiceName::DeviceRegistry => {
-            Store::postgres::<device_registry::Migrator>(database, schema, clock).await
-        }
-        ServiceName::KeyManagement => {
-            Store::postgres::<key_management::Migrator>(database, schema, clock).await
-        }
-    }
+    with_migrator!(name, M => Store::postgres::<M>(database, Schema::of(name), clock).await)
 }
 
 /// A port to listen on.

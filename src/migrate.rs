@@ -13,6 +13,8 @@ use chassis::store::schema::{self, Migration, Schema};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 
+use crate::compose::with_migrator;
+
 /// A migration of a large table may take its time.
 const PATIENCE: Duration = Duration::ZERO;
 
@@ -79,24 +81,6 @@ impl Target {
     }
 }
 
-/// Calls a function of [`schema`] with the migrations of a service.
-macro_rules! of_service {
-    ($service:expr, $call:ident($database:expr $(, $more:expr)*)) => {{
-        let (service, database) = ($service, $database);
-        let place = Schema::of(service);
-        match service {
-            ServiceName::Identity => schema::$call::<identity::Migrator>(database, place $(, $more)*).await,
-            ServiceName::Tenancy => schema::$call::<tenancy::Migrator>(database, place $(, $more)*).await,
-            ServiceName::DeviceRegistry => {
-                schema::$call::<device_registry::Migrator>(database, place $(, $more)*).await
-            }
-            ServiceName::KeyManagement => {
-                schema::$call::<key_management::Migrator>(database, place $(, $more)*).await
-            }
-        }
-    }};
-}
-
 impl Migrate {
     /// Does what it is told, and says what it did.
     pub(crate) async fn run(self) -> ExitCode {
@@ -118,7 +102,7 @@ impl Migrate {
 
 /// Brings the schema of one service up to date. Answers what it applied.
 pub(crate) async fn service_up(service: ServiceName, database: &Postgres) -> Result<Vec<String>> {
-    of_service!(service, up(database))
+    with_migrator!(service, M => schema::up::<M>(database, Schema::of(service)).await)
 }
 
 async fn up(database: &Postgres) -> Result<()> {
@@ -130,9 +114,9 @@ async fn up(database: &Postgres) -> Result<()> {
 }
 
 async fn take_back(down: &Down) -> Result<()> {
-    let database = down.target.database();
-    let gone = of_service!(down.service, down(&database, down.steps))?;
-    say(down.service, "took back", &gone, "has nothing to take back");
+    let (database, service) = (down.target.database(), down.service);
+    let gone = with_migrator!(service, M => schema::down::<M>(&database, Schema::of(service), down.steps).await)?;
+    say(service, "took back", &gone, "has nothing to take back");
     Ok(())
 }
 
@@ -141,7 +125,8 @@ async fn status(database: &Postgres) -> Result<()> {
     table.load_style(presets::NOTHING);
     table.set_header(["SERVICE", "MIGRATION", "STATE"]);
     for service in ServiceName::ALL {
-        let migrations: Vec<Migration> = of_service!(service, status(database))?;
+        let migrations: Vec<Migration> =
+            with_migrator!(service, M => schema::status::<M>(database, Schema::of(service)).await)?;
         for migration in migrations {
             let state = if migration.applied {
                 "applied"

@@ -11,7 +11,7 @@ use sea_orm::{
 use super::pools::Pools;
 use super::{Log, TenantOwned};
 use crate::caller::TenantId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A transaction that can only read rows of one tenant.
 pub struct ReadTx {
@@ -138,6 +138,18 @@ impl WriteTx {
             .exec(&self.0.tx)
             .await?
             .rows_affected)
+    }
+
+    /// Deletes what a query finds; `missing` if that is nothing.
+    pub async fn delete_found<E: TenantOwned>(
+        &self,
+        query: DeleteMany<E>,
+        missing: impl FnOnce() -> Error,
+    ) -> Result<()> {
+        match self.delete(query).await? {
+            0 => Err(missing()),
+            _ => Ok(()),
+        }
     }
 
     /// Appends to a log of the whole service.

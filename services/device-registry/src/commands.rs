@@ -120,10 +120,7 @@ impl CommandService for Commands {
         let query = command::Entity::delete_many().filter(command::Column::Id.eq(id));
         self.store
             .change(&caller, ("commands", id), async |tx| {
-                match tx.delete(query).await? {
-                    0 => Err(missing(id)),
-                    _ => Ok(()),
-                }
+                tx.delete_found(query, || missing(id)).await
             })
             .await?;
         Ok(Response::new(DeleteCommandResponse {}))

@@ -135,10 +135,7 @@ impl DeviceService for Devices {
         let query = device::Entity::delete_many().filter(device::Column::Id.eq(id));
         self.store
             .change(&caller, ("devices", id), async |tx| {
-                match tx.delete(query).await? {
-                    0 => Err(missing(id)),
-                    _ => Ok(()),
-                }
+                tx.delete_found(query, || missing(id)).await
             })
             .await?;
         Ok(Response::new(DeleteDeviceResponse {}))

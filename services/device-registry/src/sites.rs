@@ -130,10 +130,7 @@ impl SiteService for Sites {
         let query = site::Entity::delete_many().filter(site::Column::Id.eq(id));
         self.store
             .change(&caller, ("sites", id), async |tx| {
-                match tx.delete(query).await.map_err(in_use)? {
-                    0 => Err(missing(id)),
-                    _ => Ok(()),
-                }
+                tx.delete_found(query, || missing(id)).await.map_err(in_use)
             })
             .await?;
         Ok(Response::new(DeleteSiteResponse {}))

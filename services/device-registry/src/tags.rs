@@ -124,10 +124,7 @@ impl TagService for Tags {
         let query = tag::Entity::delete_many().filter(tag::Column::Id.eq(id));
         self.store
             .change(&caller, ("tags", id), async |tx| {
-                match tx.delete(query).await? {
-                    0 => Err(missing(id)),
-                    _ => Ok(()),
-                }
+                tx.delete_found(query, || missing(id)).await
             })
             .await?;
         Ok(Response::new(DeleteTagResponse {}))

@@ -140,12 +140,9 @@ impl ApiClientService for ApiClients {
         let (caller, req) = open(request)?;
         self.store
             .change(&caller, (API_CLIENTS, &req.id), async |tx| {
-                let deleted = tx
-                    .delete(Entity::delete_many().filter(Column::Id.eq(chosen(&req.id))))
-                    .await?;
-                if deleted == 0 {
-                    return Err(Error::not_found("API client", &req.id));
-                }
+                let this = Entity::delete_many().filter(Column::Id.eq(chosen(&req.id)));
+                let missing = || Error::not_found("API client", &req.id);
+                tx.delete_found(this, missing).await?;
                 let client = Principal::Client(chosen(&req.id).unwrap_or_default());
                 self.revoker.write(tx, &Revocable::Principal(client)).await
             })
