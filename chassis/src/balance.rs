@@ -213,29 +213,16 @@ impl Inner {
         Ok(Response::from_parts(parts, whole.into_body()))
     }
 
-    /// The less busy of two processes, of those not tried yet if there are any.
+    /// A process that takes calls; waits a little if there is none.
     async fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Live>> {
+        if let Some(picked) = self.choose(tried) {
+            return Some(picked);
+        }
         let mut changed = self.changed.subscribe();
         let waited = async {
             loop {
-                let open = self.open();
-                let fresh: Vec<_> = open
-                    .iter()
-                    .filter(|live| !tried.contains(&live.address))
-                    .collect();
-                let picked = match fresh.len() {
-                    0 => open.get(fastrand::usize(..open.len().max(1))),
-                    1 => Some(fresh[0]),
-                    many => {
-                        let first = fastrand::usize(..many);
-                        let second = (first + 1 + fastrand::usize(..many - 1)) % many;
-                        [fresh[first], fresh[second]]
-                            .into_iter()
-                            .min_by_key(|live| live.in_flight.load(Ordering::Relaxed))
-                    }
-                };
-                if let Some(picked) = picked {
-                    return picked.clone();
+                if let Some(picked) = self.choose(tried) {
+                    return picked;
                 }
                 self.wanted.notify_waiters();
                 if changed.changed().await.is_err() {
@@ -244,6 +231,27 @@ impl Inner {
             }
         };
         tokio::time::timeout(WAIT, waited).await.ok()
+    }
+
+    /// The less busy of two processes, of those not tried yet if there are any.
+    fn choose(&self, tried: &[SocketAddr]) -> Option<Arc<Live>> {
+        let open = self.open();
+        let fresh: Vec<_> = open
+            .iter()
+            .filter(|live| !tried.contains(&live.address))
+            .collect();
+        let chosen = match fresh.len() {
+            0 => open.get(fastrand::usize(..open.len().max(1))),
+            1 => Some(fresh[0]),
+            many => {
+                let first = fastrand::usize(..many);
+                let second = (first + 1 + fastrand::usize(..many - 1)) % many;
+                [fresh[first], fresh[second]]
+                    .into_iter()
+                    .min_by_key(|live| live.in_flight.load(Ordering::Relaxed))
+            }
+        };
+        chosen.cloned()
     }
 
     fn open(&self) -> Vec<Arc<Live>> {
