@@ -34,7 +34,7 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start all services and the gateway in one process, on embedded SQLite
+    /// Start all services and the gateway in one process, on embedded SQLite or PostgreSQL
     Up(Box<up::Up>),
     /// Start one service, or the gateway, on PostgreSQL
     Serve(Box<serve::Serve>),
