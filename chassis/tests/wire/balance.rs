@@ -208,7 +208,8 @@ async fn a_process_that_can_not_tell_who_calls_leaves_the_call_to_another_one() 
     let alone = balance(&[unsure.address]).stack();
     assert_eq!(ask(alone, READ).await, Code::Unavailable);
     let both = balance(&[unsure.address, sure.address]);
-    // So that both are there.
+    // Until there is a connection to the sure one, a call has nobody to be left to.
+    eventually(async || (ask(both.stack(), READ).await == Code::Ok).then_some(())).await;
     eventually(async || {
         assert_eq!(ask(both.stack(), READ).await, Code::Ok);
         assert_eq!(ask(both.stack(), REAL_CHANGE).await, Code::Ok);
