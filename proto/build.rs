@@ -42,6 +42,7 @@ fn main() {
     let mut builder = tonic_prost_build::configure()
         .include_file("packages.rs")
         .emit_rerun_if_changed(false)
+        .extern_path(".google.api.HttpBody", "crate::HttpBody")
         .skip_debug(redact::secret_messages(&pool));
     for package in OPTIONS_ONLY {
         builder = builder.extern_path(package, "crate::options_only");

@@ -15,7 +15,7 @@ use chassis::store::{Postgres, Store};
 use chassis::tls::ClientTls;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
-use key_management::MasterKey;
+use key_management::{MasterKey, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -67,7 +67,7 @@ impl Process {
             self.clock.clone(),
         ));
         let verifier = self.verifier.clone();
-        tokio::spawn(async move { verifier.prepare().await });
+        tokio::spawn(async move { verifier.renew().await });
     }
 
     /// Calls a service that runs elsewhere. That nobody can be reached is told,
@@ -107,7 +107,15 @@ impl Process {
             ServiceName::KeyManagement => {
                 let master = master.ok_or_else(|| Error::internal("there is no master key"))?;
                 let master = MasterKey::new(master)?;
-                key_management::stack(store, clock, peers, identity, verifier, master)
+                key_management::stack(
+                    store,
+                    clock,
+                    peers,
+                    identity,
+                    verifier,
+                    master,
+                    Settings::default(),
+                )
             }
         })
     }

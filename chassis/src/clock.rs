@@ -28,6 +28,11 @@ impl Clock {
         Utc::now() + TimeDelta::milliseconds(self.shift.load(Ordering::Relaxed))
     }
 
+    /// A time of another clock, moved as a test has moved this one.
+    pub(crate) fn shifted(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+        time + TimeDelta::milliseconds(self.shift.load(Ordering::Relaxed))
+    }
+
     /// A new UUIDv7 (RFC 9562).
     pub fn new_id(&self) -> Uuid {
         let now = self.now();

@@ -32,9 +32,30 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How long to wait before asking again for a revocation.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// What a verifier does with tokens while the stream of revocations is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// How long it may be silent before it counts.
+    pub bound: Duration,
+    /// Whether tokens are then accepted until they expire, instead of refused.
+    pub accept: bool,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            bound: SILENCE,
+            accept: false,
+        }
+    }
+}
+
 /// Subjects whose tokens are refused. Cheap to clone; clones share.
 #[derive(Clone, Default)]
-pub struct Revocations(Arc<RwLock<State>>);
+pub struct Revocations {
+    state: Arc<RwLock<State>>,
+    silence: Silence,
+}
 
 #[derive(Default)]
 struct State {
@@ -48,10 +69,18 @@ struct Entry {
 }
 
 impl Revocations {
+    /// None yet, and what to do while nothing is heard.
+    pub fn new(silence: Silence) -> Self {
+        Self {
+            state: Arc::default(),
+            silence,
+        }
+    }
+
     /// Takes one revocation in.
     pub fn add(&self, subject: &str, revoked: DateTime<Utc>, forget: DateTime<Utc>) {
         let mut state = self
-            .0
+            .state
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let entry = state
@@ -66,27 +95,63 @@ impl Revocations {
     /// living token can need.
     pub fn heard(&self, now: DateTime<Utc>) {
         let mut state = self
-            .0
+            .state
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         state.heard = Some(Instant::now());
         state.entries.retain(|_, entry| entry.forget > now);
     }
 
-    /// Whether the stream was heard within its bound.
+    /// Whether tokens may be taken: the stream was heard within its bound, or
+    /// once at least, if its silence does not count.
     pub fn is_live(&self) -> bool {
         let state = self
-            .0
+            .state
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.heard.is_some_and(|at| at.elapsed() < SILENCE)
+        state
+            .heard
+            .is_some_and(|at| self.silence.accept || at.elapsed() < self.silence.bound)
+    }
+
+    /// How long ago the stream was heard, if it ever was.
+    pub fn silent_for(&self) -> Option<Duration> {
+        let state = self
+            .state
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.heard.map(|at| at.elapsed())
+    }
+
+    /// How many are known.
+    pub fn known(&self) -> usize {
+        let state = self
+            .state
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.entries.len()
+    }
+
+    /// Whether any of these was revoked after a moment, or then: what was made
+    /// of it at that moment is no longer good.
+    pub fn revoked_since(&self, subjects: &[Revocable], moment: DateTime<Utc>) -> bool {
+        let state = self
+            .state
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        !state.entries.is_empty()
+            && subjects.iter().any(|subject| {
+                let entry = state.entries.get(&subject.to_string());
+                entry.is_some_and(|entry| moment <= entry.revoked)
+            })
     }
 
     /// Whether a token is revoked: itself, the credential or session that it
-    /// came from, its principal, its tenant or its membership.
-    pub fn refuse(&self, claims: &Claims, principal: &Principal) -> bool {
+    /// came from, its principal and who owns that, its tenant or its
+    /// membership, or the key that signed it.
+    pub fn refuse(&self, claims: &Claims, principal: &Principal, kid: &str) -> bool {
         let state = self
-            .0
+            .state
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if state.entries.is_empty() {
@@ -96,15 +161,22 @@ impl Revocations {
             let entry = state.entries.get(&subject.to_string());
             entry.is_some_and(|entry| claims.iat_us <= entry.revoked.timestamp_micros())
         };
-        let member = |tenant| match principal {
-            Principal::User(user) => revoked(Revocable::Member {
-                tenant,
-                user: *user,
-            }),
-            _ => false,
+        let user = match principal {
+            Principal::User(user) => Some(*user),
+            _ => claims.own,
         };
+        let member = |tenant| user.is_some_and(|user| revoked(Revocable::Member { tenant, user }));
         revoked(Revocable::Token(claims.jti.clone()))
             || revoked(Revocable::Principal(principal.clone()))
+            || state
+                .entries
+                .contains_key(&Revocable::SigningKey(kid.to_owned()).to_string())
+            || claims
+                .r#gen
+                .is_some_and(|secret| revoked(Revocable::Secret(secret)))
+            || claims
+                .own
+                .is_some_and(|owner| revoked(Revocable::Principal(Principal::User(owner))))
             || claims
                 .sid
                 .is_some_and(|session| revoked(Revocable::Session(session)))
@@ -126,6 +198,12 @@ pub enum Revocable {
     Token(String),
     /// A tenant.
     Tenant(Uuid),
+    /// One secret of a key or client, by the number that it is counted by: with
+    /// it end the tokens that were traded for it, not those issued by name.
+    Secret(i64),
+    /// A key that tokens are signed with, by its `kid`: whenever they were
+    /// issued, for what a stolen key signs bears any date.
+    SigningKey(String),
     /// What a user may do in a tenant.
     Member {
         /// The tenant.
@@ -149,6 +227,8 @@ impl fmt::Display for Revocable {
             Self::Principal(principal) => principal.fmt(f),
             Self::Session(id) => write!(f, "session:{id}"),
             Self::Token(jti) => write!(f, "token:{jti}"),
+            Self::Secret(number) => write!(f, "secret:{number}"),
+            Self::SigningKey(kid) => write!(f, "signing-key:{kid}"),
             Self::Tenant(id) => write!(f, "tenant:{id}"),
             Self::Member { tenant, user } => write!(f, "member:{tenant}/{user}"),
         }
@@ -209,8 +289,9 @@ async fn follow_once(
     let mut client = CredentialServiceClient::new(peers.get(ServiceName::KeyManagement));
     let request = identity.request(WatchRevocationsRequest {})?;
     let mut stream = client.watch_revocations(request).await?.into_inner();
-    // A stream that hangs is as bad as one that ends: SILENCE bounds both.
-    while let Ok(next) = tokio::time::timeout(SILENCE, stream.message()).await {
+    // A stream that hangs is as bad as one that ends: the bound is that of both.
+    let bound = revocations.silence.bound;
+    while let Ok(next) = tokio::time::timeout(bound, stream.message()).await {
         let Some(answer) = next? else { break };
         for revocation in &answer.revocations {
             let (revoked, forget) = (&revocation.revoke_time, &revocation.forget_time);

@@ -34,6 +34,7 @@ pub use tail::Tail;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
@@ -173,7 +174,7 @@ impl Store {
 
     /// What is appended to a log from its first row on, by whichever process.
     pub fn tail<E: Log>(&self) -> Tail<E> {
-        Tail::new(self.pools.clone(), self.bell.listen())
+        Tail::new(self.pools.clone(), self.clock.clone(), self.bell.listen())
     }
 
     /// Whether the database answers and has the tables that the program needs.
@@ -186,12 +187,19 @@ impl Store {
         }
     }
 
-    async fn begin_read(&self, scope: Scope) -> Result<DatabaseTransaction> {
-        begin(&self.pools, |pools| pools.reader, READS, scope).await
+    async fn begin_read(&self, scope: Scope) -> Result<Begun> {
+        begin(&self.pools, &self.clock, |pools| pools.reader, READS, scope).await
     }
 
-    async fn begin_write(&self, scope: Scope) -> Result<DatabaseTransaction> {
-        begin(&self.pools, |pools| pools.writer, WRITES, scope).await
+    async fn begin_write(&self, scope: Scope) -> Result<Begun> {
+        begin(
+            &self.pools,
+            &self.clock,
+            |pools| pools.writer,
+            WRITES,
+            scope,
+        )
+        .await
     }
 
     /// Ends a change: records it, commits and rings the bell, if it was done
@@ -255,18 +263,26 @@ type Mode = Option<SqliteTransactionMode>;
 const READS: Mode = None;
 const WRITES: Mode = Some(SqliteTransactionMode::Immediate);
 
+/// A transaction, and when it began by the clock of the database, which all
+/// processes share: before anything that it sees or does not see.
+struct Begun {
+    tx: DatabaseTransaction,
+    time: DateTime<Utc>,
+}
+
 /// Begins a transaction. A connection that died while nobody used it is
 /// replaced by another one: nothing was asked of it yet.
 async fn begin(
     pools: &Pools,
+    clock: &Clock,
     which: fn(Connections) -> DatabaseConnection,
     mode: Mode,
     scope: Scope,
-) -> Result<DatabaseTransaction> {
+) -> Result<Begun> {
     let begun = Instant::now();
     loop {
         let pool = which(pools.get());
-        match pools.bounded(begin_once(&pool, mode, scope)).await {
+        match pools.bounded(begin_once(&pool, clock, mode, scope)).await {
             Err(Error::Unavailable { .. }) if begun.elapsed() < REPLACE => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -277,24 +293,30 @@ async fn begin(
 
 async fn begin_once(
     pool: &DatabaseConnection,
+    clock: &Clock,
     mode: Mode,
     scope: Scope,
-) -> Result<DatabaseTransaction, DbErr> {
+) -> Result<Begun, DbErr> {
+    let time = clock.now();
     let options = TransactionOptions {
         sqlite_transaction_mode: mode,
         ..Default::default()
     };
     let tx = pool.begin_with_options(options).await?;
-    if tx.get_database_backend() == DbBackend::Postgres {
-        tx.execute_raw(scope.statement()).await?;
+    if tx.get_database_backend() != DbBackend::Postgres {
+        return Ok(Begun { tx, time });
     }
-    Ok(tx)
+    let row = tx.query_one_raw(scope.statement()).await?;
+    let row = row.ok_or_else(|| DbErr::Custom("the database has no time".to_owned()))?;
+    let time = clock.shifted(row.try_get("", "now")?);
+    Ok(Begun { tx, time })
 }
 
 impl Scope {
     /// Tells PostgreSQL, until the transaction ends; its policies read it.
     fn statement(self) -> Statement {
-        let sql = "SELECT set_config($1, $2, true)";
+        // now() is the time at which the transaction began.
+        let sql = "SELECT set_config($1, $2, true), now() AS now";
         let (name, value) = match self {
             Self::Tenant(tenant) => (schema::TENANT, tenant.0.to_string()),
             Self::AllTenants => (schema::ALL_TENANTS, "on".to_owned()),

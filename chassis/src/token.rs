@@ -20,12 +20,14 @@ use crate::service_identity::{self, ServiceKeys};
 
 /// `aud` of every token of an installation.
 pub const AUDIENCE: &str = "muster";
-/// `iss` of every token that key management signs.
-pub const ISSUER: &str = "muster";
 /// How many verified tokens a process remembers, to verify each only once.
 const REMEMBERED: u64 = 10_000;
 /// How often an unknown `kid` may make a process ask for the keys again.
 const REFRESH: Duration = Duration::from_secs(5);
+
+/// How often the keys are asked for anyway, so that one that was withdrawn is
+/// forgotten.
+const RENEW: Duration = Duration::from_secs(60);
 
 /// How often a process that starts asks for the keys.
 const PREPARE: Duration = Duration::from_millis(200);
@@ -61,6 +63,12 @@ pub struct Claims {
     /// Session that the token came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<Uuid>,
+    /// User who owns the key or client that the token came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Uuid>,
+    /// Secret that the token was traded for, by the number it is counted by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#gen: Option<i64>,
     /// Number by which the token was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tkn: Option<i64>,
@@ -80,9 +88,24 @@ struct Inner {
     services: ServiceKeys,
     revocations: Revocations,
     clock: Clock,
-    keys: RwLock<HashMap<String, DecodingKey>>,
+    keys: RwLock<HashMap<String, PublicKey>>,
     refreshed: tokio::sync::Mutex<Option<Instant>>,
-    verified: moka::sync::Cache<[u8; 32], Arc<(Claims, Principal)>>,
+    verified: moka::sync::Cache<[u8; 32], Arc<Known>>,
+}
+
+/// A token whose signature was verified.
+struct Known {
+    claims: Claims,
+    principal: Principal,
+    /// The key that signed it.
+    kid: String,
+}
+
+/// A public key; a token says nothing of its algorithm that counts.
+#[derive(Clone)]
+struct PublicKey {
+    algorithm: Algorithm,
+    key: DecodingKey,
 }
 
 impl Verifier {
@@ -113,15 +136,34 @@ impl Verifier {
     /// The subject that a token was issued to. A service's own token is taken
     /// if it was signed for the service that is called.
     pub async fn verify_for(&self, token: &str, called: Option<ServiceName>) -> Result<Subject> {
+        let known = self.good(token, called).await?;
+        Ok(Subject::verified(&known.claims, known.principal.clone()))
+    }
+
+    /// What a token says that would be taken; services' are refused.
+    pub async fn claims(&self, token: &str) -> Result<Claims> {
+        Ok(self.good(token, None).await?.claims.clone())
+    }
+
+    /// What must no longer be accepted, as this verifier knows it.
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.revocations
+    }
+
+    async fn good(&self, token: &str, called: Option<ServiceName>) -> Result<Arc<Known>> {
         let inner = &*self.0;
         let known = self.signed(token).await?;
-        let (claims, principal) = &*known;
+        let Known {
+            claims,
+            principal,
+            kid,
+        } = &*known;
         if let Principal::Service(_) = principal {
             let now = inner.clock.now().timestamp();
             let ours = called
                 .is_some_and(|called| service_identity::is_current(claims, called.as_str(), now));
             return match ours {
-                true => Ok(Subject::verified(claims, principal.clone())),
+                true => Ok(known),
                 false => Err(service_identity::refused()),
             };
         }
@@ -136,13 +178,13 @@ impl Verifier {
                 what: "the stream of revocations".into(),
             });
         }
-        if inner.revocations.refuse(claims, principal) {
+        if inner.revocations.refuse(claims, principal, kid) {
             return Err(Error::Unauthenticated {
                 reason: "TOKEN_REVOKED",
                 message: "the token has been revoked".into(),
             });
         }
-        Ok(Subject::verified(claims, principal.clone()))
+        Ok(known)
     }
 
     /// Whether a token shows that one of our services calls this one.
@@ -160,13 +202,12 @@ impl Verifier {
         let (Some(called), Some(known)) = (called, service()) else {
             return false;
         };
-        let (claims, principal) = &*known;
-        matches!(principal, Principal::Service(_))
-            && service_identity::is_current(claims, called.as_str(), now)
+        matches!(known.principal, Principal::Service(_))
+            && service_identity::is_current(&known.claims, called.as_str(), now)
     }
 
     /// A token's claims, once its signature was verified: now or before.
-    async fn signed(&self, token: &str) -> Result<Arc<(Claims, Principal)>> {
+    async fn signed(&self, token: &str) -> Result<Arc<Known>> {
         let digest = sha256(token.as_bytes());
         if let Some(known) = self.0.verified.get(&digest) {
             return Ok(known);
@@ -175,35 +216,38 @@ impl Verifier {
         let kid = kid.ok_or_else(malformed)?;
         match kid.strip_prefix("service:") {
             Some(service) => self.of_service(digest, token, service),
-            None => self.remember(digest, self.of_key_management(token, &kid).await?),
+            None => {
+                let claims = self.of_key_management(token, &kid).await?;
+                self.remember(digest, claims, kid)
+            }
         }
     }
 
-    fn of_service(
-        &self,
-        digest: [u8; 32],
-        token: &str,
-        service: &str,
-    ) -> Result<Arc<(Claims, Principal)>> {
-        self.remember(digest, self.0.services.verify(service, token)?)
+    fn of_service(&self, digest: [u8; 32], token: &str, service: &str) -> Result<Arc<Known>> {
+        let claims = self.0.services.verify(service, token)?;
+        self.remember(digest, claims, service.to_owned())
     }
 
-    fn remember(&self, digest: [u8; 32], claims: Claims) -> Result<Arc<(Claims, Principal)>> {
+    fn remember(&self, digest: [u8; 32], claims: Claims, kid: String) -> Result<Arc<Known>> {
         let principal = Principal::parse(&claims.sub).ok_or_else(malformed)?;
-        let verified = Arc::new((claims, principal));
+        let verified = Arc::new(Known {
+            claims,
+            principal,
+            kid,
+        });
         self.0.verified.insert(digest, verified.clone());
         Ok(verified)
     }
 
     /// The claims of a token that key management signed.
     async fn of_key_management(&self, token: &str, kid: &str) -> Result<Claims> {
-        let key = self.key(kid).await?;
+        let public = self.key(kid).await?;
         // Expiry is checked against our own clock, for remembered tokens too.
-        let mut validation = Validation::new(Algorithm::ES256);
+        // Who issued it is plain: only key management publishes these keys.
+        let mut validation = Validation::new(public.algorithm);
         validation.validate_exp = false;
         validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[ISSUER]);
-        let claims = decode::<Claims>(token, &key, &validation)
+        let claims = decode::<Claims>(token, &public.key, &validation)
             .map_err(|_| malformed())?
             .claims;
         // Only a service's own key makes it one.
@@ -224,6 +268,17 @@ impl Verifier {
         }
     }
 
+    /// Keeps the public keys fresh for as long as it is polled.
+    pub async fn renew(&self) {
+        loop {
+            self.prepare().await;
+            tokio::time::sleep(RENEW).await;
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "can't ask for the public keys; going on with those known");
+            }
+        }
+    }
+
     /// Whether the public keys are known.
     pub fn has_keys(&self) -> bool {
         let keys = self.0.keys.read();
@@ -232,7 +287,7 @@ impl Verifier {
             .is_empty()
     }
 
-    async fn key(&self, kid: &str) -> Result<DecodingKey> {
+    async fn key(&self, kid: &str) -> Result<PublicKey> {
         if let Some(key) = self.known_key(kid) {
             return Ok(key);
         }
@@ -240,7 +295,7 @@ impl Verifier {
         self.known_key(kid).ok_or_else(malformed)
     }
 
-    fn known_key(&self, kid: &str) -> Option<DecodingKey> {
+    fn known_key(&self, kid: &str) -> Option<PublicKey> {
         self.0
             .keys
             .read()
@@ -258,26 +313,44 @@ impl Verifier {
         }
         let mut client = TokenServiceClient::new(self.0.peers.get(ServiceName::KeyManagement));
         let answer = client.get_jwks(GetJwksRequest {}).await?.into_inner();
-        let keys = answer
+        let keys: HashMap<_, _> = answer
             .keys
             .iter()
-            .filter_map(|jwk| Some((jwk.kid.clone(), decoding_key(jwk)?)))
+            .filter_map(|jwk| Some((jwk.kid.clone(), public_key(jwk)?)))
             .collect();
-        *self
+        let mut known = self
             .0
             .keys
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = keys;
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.keys().any(|kid| !keys.contains_key(kid)) {
+            // What a key signed that is no longer published was good once.
+            self.0.verified.invalidate_all();
+        }
+        *known = keys;
+        drop(known);
         *refreshed = Some(Instant::now());
         Ok(())
     }
 }
 
-fn decoding_key(jwk: &Jwk) -> Option<DecodingKey> {
-    match (jwk.kty.as_str(), jwk.crv.as_str()) {
-        ("EC", "P-256") => DecodingKey::from_ec_components(&jwk.x, &jwk.y).ok(),
-        _ => None,
-    }
+fn public_key(jwk: &Jwk) -> Option<PublicKey> {
+    let (algorithm, key) = match (jwk.kty.as_str(), jwk.crv.as_str()) {
+        ("EC", "P-256") => (
+            Algorithm::ES256,
+            DecodingKey::from_ec_components(&jwk.x, &jwk.y),
+        ),
+        ("OKP", "Ed25519") => (Algorithm::EdDSA, DecodingKey::from_ed_components(&jwk.x)),
+        ("RSA", _) => (
+            Algorithm::RS256,
+            DecodingKey::from_rsa_components(&jwk.n, &jwk.e),
+        ),
+        _ => return None,
+    };
+    Some(PublicKey {
+        algorithm,
+        key: key.ok()?,
+    })
 }
 
 fn malformed() -> Error {

@@ -2,6 +2,7 @@
 
 mod m0001_keys;
 mod m0003_revocations;
+mod m0004_generations;
 
 use sea_orm_migration::prelude::*;
 
@@ -15,6 +16,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_keys::Migration),
             Box::new(crate::events::Migration),
             Box::new(m0003_revocations::Migration),
+            Box::new(m0004_generations::Migration),
         ]
     }
 }

@@ -22,9 +22,20 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/desc
 include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
 pub use muster::{
-    audit::v1 as audit, identity::v1 as identity, keys::v1 as keys, registry::v1 as registry,
-    tenancy::v1 as tenancy,
+    audit::v1 as audit, identity::v1 as identity, keys::v1 as keys, oauth::v1 as oauth,
+    registry::v1 as registry, tenancy::v1 as tenancy,
 };
+
+/// google.api.HttpBody: a request or answer over HTTP as it is, without JSON.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HttpBody {
+    /// Its Content-Type.
+    #[prost(string, tag = "1")]
+    pub content_type: String,
+    /// The bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: Vec<u8>,
+}
 
 /// What a caller must be, or hold, to call a method.
 pub mod access {

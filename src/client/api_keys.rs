@@ -109,6 +109,7 @@ async fn list(options: &Options, show_revoked: bool) -> Result<(), Failure> {
             page_size,
             page_token,
             show_revoked,
+            ..Default::default()
         };
         let page = client.list_api_keys(request).await?.into_inner();
         Ok((page.api_keys, page.next_page_token))
@@ -118,7 +119,10 @@ async fn list(options: &Options, show_revoked: bool) -> Result<(), Failure> {
 
 async fn revoke(options: &Options, id: Uuid) -> Result<(), Failure> {
     let mut client = ApiKeyServiceClient::new(options.connect().await?);
-    let request = RevokeApiKeyRequest { id: id.to_string() };
+    let request = RevokeApiKeyRequest {
+        id: id.to_string(),
+        ..Default::default()
+    };
     let key = client.revoke_api_key(request).await?.into_inner();
     let sentence = format!("Revoked key {} ({id}).", out::plain(&key.display_name));
     options.server.output.said(&sentence, &key.json())

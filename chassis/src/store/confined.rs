@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ColumnTrait, DatabaseTransaction, DeleteMany,
     EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect,
@@ -9,13 +10,14 @@ use sea_orm::{
 };
 
 use super::pools::Pools;
-use super::{Log, TenantOwned};
+use super::{Begun, Log, TenantOwned};
 use crate::caller::TenantId;
 use crate::error::{Error, Result};
 
 /// A transaction that can only read rows of one tenant.
 pub struct ReadTx {
     tx: DatabaseTransaction,
+    time: DateTime<Utc>,
     tenant: TenantId,
     pools: Pools,
 }
@@ -24,9 +26,10 @@ pub struct ReadTx {
 pub struct WriteTx(ReadTx);
 
 impl ReadTx {
-    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId, pools: &Pools) -> Self {
+    pub(super) fn new(begun: Begun, tenant: TenantId, pools: &Pools) -> Self {
         Self {
-            tx,
+            tx: begun.tx,
+            time: begun.time,
             tenant,
             pools: pools.clone(),
         }
@@ -34,6 +37,17 @@ impl ReadTx {
 
     fn confine<E: TenantOwned, Q: QueryFilter>(&self, query: Q) -> Q {
         query.filter(E::TENANT.eq(self.tenant.0))
+    }
+
+    /// The tenant that it sees.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// When the transaction began, by the clock of the database: what it did
+    /// not see was committed after that.
+    pub fn begin_time(&self) -> DateTime<Utc> {
+        self.time
     }
 
     /// The first row of a query, if any.
@@ -69,8 +83,8 @@ impl Deref for WriteTx {
 }
 
 impl WriteTx {
-    pub(super) fn new(tx: DatabaseTransaction, tenant: TenantId, pools: &Pools) -> Self {
-        Self(ReadTx::new(tx, tenant, pools))
+    pub(super) fn new(begun: Begun, tenant: TenantId, pools: &Pools) -> Self {
+        Self(ReadTx::new(begun, tenant, pools))
     }
 
     /// The first row of a query, if any: locked until the change is committed,

@@ -1,20 +1,28 @@
 //! Transactions that see all tenants: for what has no tenant yet, such as a
 //! login or an API key that was just presented.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, DatabaseTransaction, DeleteMany, EntityTrait,
+    ActiveModelBehavior, ActiveModelTrait, DatabaseTransaction, DeleteMany, EntityTrait, Insert,
     IntoActiveModel, Select, UpdateMany,
 };
 
+use super::Begun;
 use super::pools::Pools;
 use crate::error::Result;
 
 /// A transaction that sees all tenants.
-pub struct GlobalTx(DatabaseTransaction, Pools);
+pub struct GlobalTx(DatabaseTransaction, Pools, DateTime<Utc>);
 
 impl GlobalTx {
-    pub(super) fn new(tx: DatabaseTransaction, pools: &Pools) -> Self {
-        Self(tx, pools.clone())
+    pub(super) fn new(begun: Begun, pools: &Pools) -> Self {
+        Self(begun.tx, pools.clone(), begun.time)
+    }
+
+    /// When the transaction began, by the clock of the database: what it did
+    /// not see was committed after that.
+    pub fn begin_time(&self) -> DateTime<Utc> {
+        self.2
     }
 
     /// The first row of a query, if any.
@@ -34,6 +42,15 @@ impl GlobalTx {
         <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
     {
         Ok(row.insert(&self.0).await?)
+    }
+
+    /// Adds a row, or changes the one that is there, as the query says.
+    pub async fn upsert<A>(&self, query: Insert<A>) -> Result<()>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+    {
+        query.exec_without_returning(&self.0).await?;
+        Ok(())
     }
 
     /// Changes all rows that a query finds; answers how many.

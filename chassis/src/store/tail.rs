@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryFilter, QueryOrder,
     Statement,
@@ -19,7 +20,8 @@ use sea_orm::{
 use tokio::sync::watch;
 
 use super::pools::Pools;
-use super::{Log, READS, Scope, begin};
+use super::{Begun, Log, READS, Scope, begin};
+use crate::clock::Clock;
 use crate::error::Result;
 
 /// How long a row may stay unseen when the bell was not heard.
@@ -37,12 +39,17 @@ pub struct Tail<E: Log> {
     highest: i64,
     server: Option<Server>,
     begun: bool,
+    clock: Clock,
+    /// By the clock of the database, a moment after the last look.
+    time: DateTime<Utc>,
     log: std::marker::PhantomData<fn() -> E>,
 }
 
 impl<E: Log> Tail<E> {
-    pub(super) fn new(pools: Pools, bell: watch::Receiver<()>) -> Self {
+    pub(super) fn new(pools: Pools, clock: Clock, bell: watch::Receiver<()>) -> Self {
         Self {
+            time: clock.now(),
+            clock,
             pools,
             bell,
             complete: 0,
@@ -71,6 +78,12 @@ impl<E: Log> Tail<E> {
         Ok(rows)
     }
 
+    /// A moment by the clock of the database after the last look: whatever did
+    /// not see what that gave out began before it.
+    pub fn time(&self) -> DateTime<Utc> {
+        self.time
+    }
+
     /// With one writer, rows are committed in the order of their numbers.
     async fn next_of_one(&mut self) -> Result<Vec<E::Model>> {
         let pool = self.pools.get().follower;
@@ -82,12 +95,14 @@ impl<E: Log> Tail<E> {
         if let Some(last) = rows.last() {
             self.complete = E::position(last).0;
         }
+        self.time = self.clock.now();
         Ok(rows)
     }
 
     async fn next_of_many(&mut self) -> Result<Vec<E::Model>> {
-        let tx = begin(
+        let Begun { tx, .. } = begin(
             &self.pools,
+            &self.clock,
             |pools| pools.follower,
             READS,
             Scope::AllTenants,
@@ -110,6 +125,7 @@ impl<E: Log> Tail<E> {
             .all(&tx);
         let mut rows = self.pools.bounded(rows).await?;
         let oldest = server.oldest;
+        self.time = self.clock.shifted(server.time);
         self.server = Some(server);
         rows.retain(|row| !self.given.contains_key(&E::position(row).0));
         self.given.extend(rows.iter().map(E::position));
@@ -132,13 +148,16 @@ struct Server {
     next: i64,
     /// Changes when another server takes over, or this one is restored.
     timeline: String,
+    /// What its clock says, after the snapshot was taken.
+    time: DateTime<Utc>,
 }
 
 impl Server {
     async fn look(tx: &DatabaseTransaction) -> Result<Self, DbErr> {
         let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, \
                    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next, \
-                   left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline";
+                   left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline, \
+                   clock_timestamp() AS time";
         let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, sql));
         let row = row.await?;
         let row = row.ok_or_else(|| DbErr::Custom("the database has no snapshot".to_owned()))?;
@@ -146,6 +165,7 @@ impl Server {
             oldest: row.try_get("", "oldest")?,
             next: row.try_get("", "next")?,
             timeline: row.try_get("", "timeline")?,
+            time: row.try_get("", "time")?,
         })
     }
 

@@ -131,7 +131,10 @@ impl SensorBucketService for SensorBucket {
         let (domain, _, key) = keys::find(&domain, wanted.api_key_id)
             .await?
             .ok_or_else(|| Status::not_found(NO_KEY_TO_REVOKE))?;
-        let revoke = RevokeApiKeyRequest { id: key.id };
+        let revoke = RevokeApiKeyRequest {
+            id: key.id,
+            ..Default::default()
+        };
         domain
             .api_keys()
             .revoke_api_key(domain.request(revoke))

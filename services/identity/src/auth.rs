@@ -47,6 +47,13 @@ pub(crate) struct Auth {
 
 #[tonic::async_trait]
 impl AuthService for Auth {
+    async fn check_user(
+        &self,
+        _: Request<proto::identity::CheckUserRequest>,
+    ) -> Result<Response<proto::identity::CheckUserResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn login(
         &self,
         request: Request<LoginRequest>,

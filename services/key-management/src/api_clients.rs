@@ -1,14 +1,11 @@
 //! ApiClientService: programs that trade a client key and secret for tokens.
 
-use std::sync::Arc;
-
 use chassis::caller::Principal;
 use chassis::paging::Page;
 use chassis::permissions::Permissions;
 use chassis::revocation::Revocable;
-use chassis::store::Store;
 use chassis::time::timestamp;
-use chassis::{Clock, Error, Result, open};
+use chassis::{Error, Result, open};
 use proto::keys::api_client_service_server::ApiClientService;
 use proto::keys::{
     ApiClient, CreateApiClientRequest, CreateApiClientResponse, DeleteApiClientRequest,
@@ -18,12 +15,12 @@ use proto::keys::{
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tonic::{Request, Response, Status};
 
+use crate::Parts;
 use crate::api_keys::chosen;
 use crate::entity::api_client::{ActiveModel, Column, Entity, Model};
 use crate::grants;
 use crate::key_format;
-use crate::master_key::{MasterKey, PEPPER};
-use crate::revocations::Revoker;
+use crate::rotation::Holder;
 
 /// How long tokens live if the client does not say, in seconds.
 const DEFAULT_TTL: i32 = 600;
@@ -35,15 +32,45 @@ const CLIENT_SECRET: usize = 48;
 /// The collection, as in the resource names of records.
 pub(crate) const API_CLIENTS: &str = "apiClients";
 
-pub(crate) struct ApiClients {
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    pub(crate) master: Arc<MasterKey>,
-    pub(crate) revoker: Revoker,
-}
+pub(crate) struct ApiClients(pub(crate) Parts);
 
 #[tonic::async_trait]
 impl ApiClientService for ApiClients {
+    async fn update_api_client(
+        &self,
+        _: Request<proto::keys::UpdateApiClientRequest>,
+    ) -> Result<Response<proto::keys::ApiClient>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn rotate_api_client(
+        &self,
+        _: Request<proto::keys::RotateApiClientRequest>,
+    ) -> Result<Response<proto::keys::RotateApiClientResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_api_client_rotation(
+        &self,
+        _: Request<proto::keys::GetApiClientRotationRequest>,
+    ) -> Result<Response<proto::keys::Rotation>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn finish_api_client_rotation(
+        &self,
+        _: Request<proto::keys::FinishApiClientRotationRequest>,
+    ) -> Result<Response<proto::keys::Rotation>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn import_api_client(
+        &self,
+        _: Request<proto::keys::ImportApiClientRequest>,
+    ) -> Result<Response<proto::keys::ApiClient>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn create_api_client(
         &self,
         request: Request<CreateApiClientRequest>,
@@ -52,10 +79,11 @@ impl ApiClientService for ApiClients {
         let client = req.api_client.unwrap_or_default();
         let granted = grants::granted(&caller, &client.permissions, "api_client.permissions")?;
         let client_secret = given_or_random(req.client_secret, CLIENT_SECRET)?;
+        let hash = self.0.vault.peppers().await?.hash(&client_secret)?;
         let ttl = client
             .token_ttl
             .map_or(Ok(DEFAULT_TTL), |ttl| i32::try_from(ttl.seconds));
-        let id = chosen(&req.api_client_id).unwrap_or_else(|| self.clock.new_id());
+        let id = chosen(&req.api_client_id).unwrap_or_else(|| self.0.clock.new_id());
         let row = ActiveModel {
             id: Set(id),
             tenant_number: Set(caller.tenant_number()),
@@ -66,14 +94,19 @@ impl ApiClientService for ApiClients {
             creator: Set(caller.principal().to_string()),
             disabled: Set(client.disabled),
             token_ttl: Set(ttl.map_err(Error::internal)?),
-            pepper: Set(PEPPER),
-            secret_hash: Set(self.master.hash(&client_secret)),
-            create_time: Set(self.clock.now()),
+            is_foreign: Set(false),
+            create_time: Set(self.0.clock.now()),
             ..Default::default()
         };
         let row = self
+            .0
             .store
-            .change(&caller, (API_CLIENTS, id), async |tx| tx.insert(row).await)
+            .change(&caller, (API_CLIENTS, id), async |tx| {
+                let row = tx.insert(row).await?;
+                let now = self.0.clock.now();
+                Holder::Client(id).begin(tx, hash.into(), now).await?;
+                Ok(row)
+            })
             .await
             .map_err(|e| {
                 e.unique(&[
@@ -100,6 +133,7 @@ impl ApiClientService for ApiClients {
             None => return Err(Error::invalid("client", "is required").into()),
         };
         let row = self
+            .0
             .store
             .read(&caller)
             .await?
@@ -123,7 +157,7 @@ impl ApiClientService for ApiClients {
         if let Some(after) = page.after {
             query = query.filter(Column::Number.gt(after));
         }
-        let tx = self.store.read(&caller).await?;
+        let tx = self.0.store.read(&caller).await?;
         let total = tx.count(Entity::find()).await?;
         let (rows, next_page_token) = page.finish(tx.all(query).await?, |row| row.number);
         Ok(Response::new(ListApiClientsResponse {
@@ -138,13 +172,17 @@ impl ApiClientService for ApiClients {
         request: Request<DeleteApiClientRequest>,
     ) -> Result<Response<DeleteApiClientResponse>, Status> {
         let (caller, req) = open(request)?;
-        self.store
+        self.0
+            .store
             .change(&caller, (API_CLIENTS, &req.id), async |tx| {
                 let this = Entity::delete_many().filter(Column::Id.eq(chosen(&req.id)));
                 let missing = || Error::not_found("API client", &req.id);
                 tx.delete_found(this, missing).await?;
                 let client = Principal::Client(chosen(&req.id).unwrap_or_default());
-                self.revoker.write(tx, &Revocable::Principal(client)).await
+                self.0
+                    .revoker
+                    .write(tx, &Revocable::Principal(client))
+                    .await
             })
             .await?;
         Ok(Response::new(DeleteApiClientResponse {}))
@@ -177,5 +215,6 @@ fn shown(row: Model) -> ApiClient {
         metadata: grants::shown(row.metadata),
         creator: row.creator,
         create_time: Some(timestamp(row.create_time)),
+        ..ApiClient::default()
     }
 }

@@ -1,14 +1,11 @@
 //! ApiKeyService: long-lived secrets of one tenant.
 
-use std::sync::Arc;
-
 use chassis::caller::Principal;
 use chassis::paging::Page;
 use chassis::permissions::Permissions;
 use chassis::revocation::Revocable;
-use chassis::store::Store;
 use chassis::time::{date_time, timestamp};
-use chassis::{Clock, Error, Result, open};
+use chassis::{Error, Result, open};
 use proto::keys::api_key::State;
 use proto::keys::api_key_service_server::ApiKeyService;
 use proto::keys::{
@@ -22,24 +19,68 @@ use sea_orm::{
 };
 use tonic::{Request, Response, Status};
 
+use crate::Parts;
 use crate::entity::api_key::{ActiveModel, Column, Entity, Model};
 use crate::grants;
 use crate::key_format;
-use crate::master_key::{MasterKey, PEPPER};
-use crate::revocations::Revoker;
+use crate::rotation::Holder;
 
 /// The collection, as in the resource names of records.
 const API_KEYS: &str = "apiKeys";
 
-pub(crate) struct ApiKeys {
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    pub(crate) master: Arc<MasterKey>,
-    pub(crate) revoker: Revoker,
-}
+pub(crate) struct ApiKeys(pub(crate) Parts);
 
 #[tonic::async_trait]
 impl ApiKeyService for ApiKeys {
+    async fn update_api_key(
+        &self,
+        _: Request<proto::keys::UpdateApiKeyRequest>,
+    ) -> Result<Response<proto::keys::ApiKey>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn delete_api_key(
+        &self,
+        _: Request<proto::keys::DeleteApiKeyRequest>,
+    ) -> Result<Response<proto::keys::DeleteApiKeyResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn rotate_api_key(
+        &self,
+        _: Request<proto::keys::RotateApiKeyRequest>,
+    ) -> Result<Response<proto::keys::RotateApiKeyResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_api_key_rotation(
+        &self,
+        _: Request<proto::keys::GetApiKeyRotationRequest>,
+    ) -> Result<Response<proto::keys::Rotation>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn finish_api_key_rotation(
+        &self,
+        _: Request<proto::keys::FinishApiKeyRotationRequest>,
+    ) -> Result<Response<proto::keys::Rotation>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn extend_api_key_rotation(
+        &self,
+        _: Request<proto::keys::ExtendApiKeyRotationRequest>,
+    ) -> Result<Response<proto::keys::Rotation>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn import_api_key(
+        &self,
+        _: Request<proto::keys::ImportApiKeyRequest>,
+    ) -> Result<Response<proto::keys::ApiKey>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn create_api_key(
         &self,
         request: Request<CreateApiKeyRequest>,
@@ -48,8 +89,9 @@ impl ApiKeyService for ApiKeys {
         let key = req.api_key.unwrap_or_default();
         let granted = grants::granted(&caller, &key.permissions, "api_key.permissions")?;
         let expire_time = self.expiry(key.expire_time.as_ref())?;
-        let id = chosen(&req.api_key_id).unwrap_or_else(|| self.clock.new_id());
+        let id = chosen(&req.api_key_id).unwrap_or_else(|| self.0.clock.new_id());
         let secret = key_format::new_secret()?;
+        let hash = self.0.vault.peppers().await?.hash(&secret)?;
         let row = ActiveModel {
             id: Set(id),
             tenant_number: Set(caller.tenant_number()),
@@ -58,15 +100,27 @@ impl ApiKeyService for ApiKeys {
             permissions: Set(granted.to_scope()),
             metadata: Set(grants::stored(key.metadata)),
             creator: Set(caller.principal().to_string()),
-            pepper: Set(PEPPER),
-            secret_hash: Set(self.master.hash(&secret)),
-            create_time: Set(self.clock.now()),
+            prefix: Set(self.0.settings.key_prefix.clone()),
+            environment: Set(key.environment.clone()),
+            allowed_networks: Set(key.allowed_networks.join(" ")),
+            disabled: Set(key.disabled),
+            requests_per_minute: Set(key.requests_per_minute),
+            revoke_reason: Set(String::new()),
+            foreign_format: Set(0),
+            leak_source: Set(String::new()),
+            create_time: Set(self.0.clock.now()),
             expire_time: Set(expire_time),
             ..Default::default()
         };
         let row = self
+            .0
             .store
-            .change(&caller, (API_KEYS, id), async |tx| tx.insert(row).await)
+            .change(&caller, (API_KEYS, id), async |tx| {
+                let row = tx.insert(row).await?;
+                let now = self.0.clock.now();
+                Holder::Key(id).begin(tx, hash.into(), now).await?;
+                Ok(row)
+            })
             .await
             .map_err(|e| {
                 e.unique(&[
@@ -74,10 +128,10 @@ impl ApiKeyService for ApiKeys {
                     ("id", "api_key_id"),
                 ])
             })?;
-        let api_key = Some(shown(row, self.clock.now()));
+        let api_key = Some(shown(row, self.0.clock.now()));
         Ok(Response::new(CreateApiKeyResponse {
             api_key,
-            secret: key_format::write(id, &secret),
+            secret: key_format::write(&self.0.settings.key_prefix, &key.environment, id, &secret),
         }))
     }
 
@@ -94,13 +148,14 @@ impl ApiKeyService for ApiKeys {
             None => return Err(Error::invalid("key", "is required").into()),
         };
         let row = self
+            .0
             .store
             .read(&caller)
             .await?
             .one(Entity::find().filter(query))
             .await?;
         let row = row.ok_or_else(|| Error::not_found("API key", wanted))?;
-        Ok(Response::new(shown(row, self.clock.now())))
+        Ok(Response::new(shown(row, self.0.clock.now())))
     }
 
     async fn list_api_keys(
@@ -118,9 +173,9 @@ impl ApiKeyService for ApiKeys {
         if !req.show_revoked {
             query = query.filter(Column::RevokeTime.is_null());
         }
-        let rows = self.store.read(&caller).await?.all(query).await?;
+        let rows = self.0.store.read(&caller).await?.all(query).await?;
         let (rows, next_page_token) = page.finish(rows, |row| row.number);
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let api_keys = rows.into_iter().map(|row| shown(row, now)).collect();
         Ok(Response::new(ListApiKeysResponse {
             api_keys,
@@ -133,8 +188,9 @@ impl ApiKeyService for ApiKeys {
         request: Request<RevokeApiKeyRequest>,
     ) -> Result<Response<ApiKey>, Status> {
         let (caller, req) = open(request)?;
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let row = self
+            .0
             .store
             .change(&caller, (API_KEYS, &req.id), async |tx| {
                 let found = tx
@@ -149,7 +205,7 @@ impl ApiKeyService for ApiKeys {
                     ..row.into_active_model()
                 };
                 let key = Revocable::Principal(Principal::Key(id));
-                self.revoker.write(tx, &key).await?;
+                self.0.revoker.write(tx, &key).await?;
                 tx.update(changed).await
             })
             .await?;
@@ -163,7 +219,7 @@ impl ApiKeys {
             return Ok(None);
         };
         match date_time(wanted) {
-            Some(time) if time > self.clock.now() => Ok(Some(time)),
+            Some(time) if time > self.0.clock.now() => Ok(Some(time)),
             _ => Err(Error::invalid(
                 "api_key.expire_time",
                 "must be in the future",
@@ -198,5 +254,6 @@ fn shown(row: Model, now: DateTimeUtc) -> ApiKey {
         creator: row.creator,
         create_time: Some(timestamp(row.create_time)),
         revoke_time: row.revoke_time.map(timestamp),
+        ..ApiKey::default()
     }
 }

@@ -1,37 +1,38 @@
 //! CredentialService: tokens for credentials, and what must no longer be
 //! accepted. Only other services call it.
 
-use std::sync::Arc;
-
 use chassis::caller::Principal;
-use chassis::peer::{Peers, ServiceName};
-use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
-use chassis::store::Store;
+use chassis::context;
+use chassis::peer::ServiceName;
+use chassis::revocation::Revocable;
+use chassis::service_identity::OnBehalfOf;
 use chassis::time::{date_time, timestamp};
 use chassis::token::Claims;
-use chassis::{Clock, Error, Result, open_subject, revocation};
+use chassis::{Error, Result, open, open_subject, revocation};
+use chrono::TimeDelta;
 use proto::identity::auth_service_client::AuthServiceClient;
 use proto::identity::{VerifyUserRequest, VerifyUserResponse, verify_user_request};
 use proto::keys::credential_service_server::CredentialService;
 use proto::keys::exchange_request::Credential;
 use proto::keys::{
-    ExchangeRequest, ExchangeResponse, MintUserTokenRequest, MintUserTokenResponse, RevokeRequest,
-    RevokeResponse, WatchRevocationsRequest, WatchRevocationsResponse,
+    ExchangeRequest, ExchangeResponse, MintUserTokenRequest, MintUserTokenResponse,
+    ReportUsesRequest, ReportUsesResponse, RevokeRequest, RevokeResponse, SetTenantStateRequest,
+    SetTenantStateResponse, WatchRevocationsRequest, WatchRevocationsResponse,
 };
 use proto::tenancy::member_service_client::MemberServiceClient;
 use proto::tenancy::{ResolveMemberRequest, ResolveMemberResponse};
 use sea_orm::prelude::Uuid;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
+use crate::Parts;
 use crate::api_keys::chosen;
-use crate::entity::{api_client, api_key};
-use crate::key_format;
-use crate::master_key::MasterKey;
-use crate::revocations::Revoker;
-use crate::signer::Signer;
+use crate::entity::tenant_state;
+use crate::lookup::Known;
+use crate::revocations;
+use crate::usage::{Counted, Origin};
 
 /// How long a token lives that was traded for a credential, in seconds: the
 /// credential is still there, so it may be short.
@@ -40,15 +41,7 @@ const TRADED_LIFE: i64 = 300;
 /// and work on, and a revocation ends it within a second anyway.
 const USER_LIFE: i64 = 3600;
 
-pub(crate) struct Credentials {
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    pub(crate) master: Arc<MasterKey>,
-    pub(crate) signer: Signer,
-    pub(crate) revoker: Revoker,
-    pub(crate) peers: Peers,
-    pub(crate) identity: ServiceIdentity,
-}
+pub(crate) struct Credentials(pub(crate) Parts);
 
 #[tonic::async_trait]
 impl CredentialService for Credentials {
@@ -57,9 +50,12 @@ impl CredentialService for Credentials {
         request: Request<ExchangeRequest>,
     ) -> Result<Response<ExchangeResponse>, Status> {
         let (_, req) = open_subject(request)?;
-        let now = self.clock.now();
-        let (claims, life) = match req.credential {
-            Some(Credential::ApiKey(key)) => self.of_key(&key).await?,
+        let source = context::current().and_then(|call| call.source);
+        let answer = match req.credential {
+            Some(Credential::ApiKey(key)) => {
+                let known = self.0.lookup.key(&key, source).await?;
+                self.trade(&*known.map_err(Error::from)?).await?
+            }
             Some(Credential::Basic(basic)) if basic.name.contains('@') => {
                 let password = verify_user_request::Password {
                     email: basic.name,
@@ -68,19 +64,82 @@ impl CredentialService for Credentials {
                 self.of_user(verify_user_request::Credential::Password(password))
                     .await?
             }
-            Some(Credential::Basic(basic)) => self.of_client(&basic.name, &basic.secret).await?,
+            Some(Credential::Basic(basic)) => {
+                let known = self.0.lookup.client(&basic.name, &basic.secret, source);
+                self.trade(&*known.await?.map_err(Error::from)?).await?
+            }
             Some(Credential::SessionToken(token)) => {
                 self.of_user(verify_user_request::Credential::SessionToken(token))
                     .await?
             }
             None => return Err(Error::invalid("credential", "is required").into()),
         };
-        let expire_time = Some(timestamp(now + chrono::TimeDelta::seconds(life)));
-        let access_token = self.signer.sign(claims, now, life).await?;
-        Ok(Response::new(ExchangeResponse {
-            access_token,
-            expire_time,
-        }))
+        Ok(Response::new(answer))
+    }
+
+    async fn report_uses(
+        &self,
+        request: Request<ReportUsesRequest>,
+    ) -> Result<Response<ReportUsesResponse>, Status> {
+        let (_, req) = open_subject(request)?;
+        let now = self.0.clock.now();
+        for used in req.uses {
+            // Whose clock goes ahead has not used it in the future.
+            let time = |time: Option<prost_types::Timestamp>| {
+                let told = time.as_ref().and_then(date_time);
+                told.map_or(now, |told| told.min(now))
+            };
+            let origin = Origin {
+                generation: used.generation,
+                network: used.network,
+                user_agent: used.user_agent,
+            };
+            let counted = Counted {
+                count: used.count,
+                first: time(used.first_time),
+                last: time(used.last_time),
+            };
+            self.0.usage.add(origin, counted);
+        }
+        Ok(Response::new(ReportUsesResponse {}))
+    }
+
+    async fn set_tenant_state(
+        &self,
+        request: Request<SetTenantStateRequest>,
+    ) -> Result<Response<SetTenantStateResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let tenant = caller.tenant().0;
+        let own = || tenant_state::Entity::find().filter(tenant_state::Column::TenantId.eq(tenant));
+        self.0
+            .store
+            .change(&caller, ("tenants", tenant), async |tx| {
+                let known = tx.one(own()).await?;
+                if known
+                    .as_ref()
+                    .is_some_and(|row| row.revision >= req.revision)
+                {
+                    return Ok(());
+                }
+                let row = tenant_state::ActiveModel {
+                    suspended: Set(req.suspended),
+                    revision: Set(req.revision),
+                    ..known
+                        .clone()
+                        .map(IntoActiveModel::into_active_model)
+                        .unwrap_or_default()
+                };
+                match known {
+                    Some(_) => tx.update(row).await?,
+                    None => tx.insert(row).await?,
+                };
+                if !req.suspended {
+                    return Ok(());
+                }
+                self.0.revoker.write(tx, &Revocable::Tenant(tenant)).await
+            })
+            .await?;
+        Ok(Response::new(SetTenantStateResponse {}))
     }
 
     async fn mint_user_token(
@@ -91,7 +150,7 @@ impl CredentialService for Credentials {
         let user =
             chosen(&req.user_id).ok_or_else(|| Error::invalid("user_id", "must be a UUID"))?;
         let session = chosen(&req.session_id);
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let issued = req.issue_time.as_ref().and_then(date_time).unwrap_or(now);
         let claims = Claims {
             sub: Principal::User(user).to_string(),
@@ -102,8 +161,11 @@ impl CredentialService for Credentials {
             sid: session,
             ..Claims::default()
         };
-        let issued = issued.min(now);
-        let access_token = self.signer.sign(claims, issued, USER_LIFE).await?;
+        let access_token = self
+            .0
+            .signer
+            .sign(claims, issued, issued.min(now), USER_LIFE)
+            .await?;
         Ok(Response::new(MintUserTokenResponse {
             access_token,
             expires_in: USER_LIFE,
@@ -115,7 +177,7 @@ impl CredentialService for Credentials {
         request: Request<RevokeRequest>,
     ) -> Result<Response<RevokeResponse>, Status> {
         let (_, req) = open_subject(request)?;
-        self.revoker.revoke(req.subject).await?;
+        self.0.revoker.revoke(req.subject).await?;
         Ok(Response::new(RevokeResponse {}))
     }
 
@@ -128,79 +190,57 @@ impl CredentialService for Credentials {
         open_subject(request)?;
         // One ahead: a reader that is slow slows the sender, not the memory.
         let (to, stream) = mpsc::channel(1);
-        tokio::spawn(self.revoker.clone().watch(to));
+        tokio::spawn(self.0.revoker.clone().watch(to, revocations::response));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
 
 impl Credentials {
-    /// The claims of an API key's token, and its life in seconds.
-    async fn of_key(&self, key: &str) -> Result<(Claims, i64)> {
-        let presented = key_format::parse(key).ok_or_else(refused)?;
-        let found = self.store.global("a key that was just presented").await?;
-        let found = found
-            .one(api_key::Entity::find().filter(api_key::Column::Id.eq(presented.id)))
-            .await?;
-        // An unknown key costs the same as a wrong one.
-        let hash = found
-            .as_ref()
-            .map(|row| row.secret_hash.as_slice())
-            .unwrap_or(&[0; 32]);
-        let right = self.master.verify(presented.secret, hash);
-        let row = found.filter(|_| right).ok_or_else(refused)?;
-        if row.revoke_time.is_some() {
-            return Err(ended("KEY_REVOKED", "the API key has been revoked"));
-        }
-        let left = row
-            .expire_time
-            .map_or(i64::MAX, |end| (end - self.clock.now()).num_seconds());
-        if left <= 0 {
-            return Err(ended("KEY_EXPIRED", "the API key has expired"));
-        }
+    /// A token for a key or client. It counts as issued when its credential
+    /// was looked up: what is revoked later revokes it too.
+    async fn trade(&self, known: &Known) -> Result<ExchangeResponse> {
+        let now = self.0.clock.now();
+        let left = known
+            .end_time
+            .map_or(i64::MAX, |end| (end - now).num_seconds());
         let claims = Claims {
-            sub: Principal::Key(row.id).to_string(),
-            jti: self.clock.new_id().to_string(),
-            scope: row.permissions,
-            tid: Some(row.tenant_id),
-            tno: row.tenant_number,
+            sub: known.principal.to_string(),
+            jti: self.0.clock.new_id().to_string(),
+            scope: known.permissions.to_scope(),
+            tid: Some(known.tenant),
+            tno: known.tenant_number,
+            own: known.owner,
+            r#gen: Some(known.generation),
             ..Claims::default()
         };
-        Ok((claims, left.min(TRADED_LIFE)))
-    }
-
-    async fn of_client(&self, key: &str, secret: &str) -> Result<(Claims, i64)> {
-        let found = self
-            .store
-            .global("a client key that was just presented")
+        let life = left.min(TRADED_LIFE);
+        let access_token = self
+            .0
+            .signer
+            .sign(claims, known.looked_up, now, life)
             .await?;
-        let found = found
-            .one(api_client::Entity::find().filter(api_client::Column::ClientKey.eq(key)))
-            .await?;
-        let hash = found
-            .as_ref()
-            .map(|row| row.secret_hash.as_slice())
-            .unwrap_or(&[0; 32]);
-        let right = self.master.verify(secret, hash);
-        let row = found
-            .filter(|row| right && !row.disabled)
-            .ok_or_else(refused)?;
-        let claims = Claims {
-            sub: Principal::Client(row.id).to_string(),
-            jti: self.clock.new_id().to_string(),
-            scope: row.permissions,
-            tid: Some(row.tenant_id),
-            tno: row.tenant_number,
-            ..Claims::default()
-        };
-        Ok((claims, TRADED_LIFE))
+        Ok(ExchangeResponse {
+            access_token,
+            expire_time: Some(timestamp(now + TimeDelta::seconds(life))),
+            generation: known.generation,
+            allowed_networks: known.networks.iter().map(ToString::to_string).collect(),
+            requests_per_minute: known.requests_per_minute,
+            credential_end_time: known.end_time.map(timestamp),
+            superseded: known.superseded,
+        })
     }
 
     /// A user acts for the tenant that manages the account, if a member of it.
-    async fn of_user(&self, credential: verify_user_request::Credential) -> Result<(Claims, i64)> {
-        let request = self.identity.request(VerifyUserRequest {
+    async fn of_user(
+        &self,
+        credential: verify_user_request::Credential,
+    ) -> Result<ExchangeResponse> {
+        // Before anything is looked up.
+        let looked_up = self.0.lookup.now().await?;
+        let request = self.0.identity.request(VerifyUserRequest {
             credential: Some(credential),
         })?;
-        let mut client = AuthServiceClient::new(self.peers.get(ServiceName::Identity));
+        let mut client = AuthServiceClient::new(self.0.peers.get(ServiceName::Identity));
         let user = client.verify_user(request).await?.into_inner();
         let id = chosen(&user.user_id).ok_or_else(|| Error::internal("a user without an id"))?;
         let session = chosen(&user.session_id);
@@ -216,14 +256,24 @@ impl Credentials {
             claims.tno = member.tenant_number;
             claims.scope = member.permissions.join(" ");
         }
-        Ok((claims, TRADED_LIFE))
+        let now = self.0.clock.now();
+        let access_token = self
+            .0
+            .signer
+            .sign(claims, looked_up, now, TRADED_LIFE)
+            .await?;
+        Ok(ExchangeResponse {
+            access_token,
+            expire_time: Some(timestamp(now + TimeDelta::seconds(TRADED_LIFE))),
+            ..ExchangeResponse::default()
+        })
     }
 
     /// A user's token comes from a session, or from the password itself, whose
     /// tokens end together.
     fn jti(&self, user: Uuid, session: Option<Uuid>) -> String {
         match session {
-            Some(_) => self.clock.new_id().to_string(),
+            Some(_) => self.0.clock.new_id().to_string(),
             None => revocation::password_jti(user),
         }
     }
@@ -238,10 +288,11 @@ impl Credentials {
         let message = ResolveMemberRequest {
             user_id: user.user_id.clone(),
         };
-        let request = self
-            .identity
-            .request_for(OnBehalfOf { tenant, number: 0 }, &[], message)?;
-        let mut client = MemberServiceClient::new(self.peers.get(ServiceName::Tenancy));
+        let request =
+            self.0
+                .identity
+                .request_for(OnBehalfOf { tenant, number: 0 }, &[], message)?;
+        let mut client = MemberServiceClient::new(self.0.peers.get(ServiceName::Tenancy));
         match client.resolve_member(request).await {
             Ok(member) => Ok(Some((tenant, member.into_inner()))),
             // Not a member, or the tenant is suspended: a user without a tenant.
@@ -250,16 +301,5 @@ impl Credentials {
             }
             Err(status) => Err(status.into()),
         }
-    }
-}
-
-fn refused() -> Error {
-    ended("BAD_CREDENTIALS", "the credential is wrong")
-}
-
-fn ended(reason: &'static str, message: &'static str) -> Error {
-    Error::Unauthenticated {
-        reason,
-        message: message.into(),
     }
 }

@@ -1,20 +1,31 @@
 //! With what credential: API keys, API clients, tokens and signing keys.
 //!
-//! This service alone signs tokens. It trades any presented credential for a
-//! short-lived token ([`credentials`]), keeps only keyed hashes of secrets
-//! ([`master_key`]), and tells every verifier what it must no longer accept
+//! This service alone signs tokens ([`signer`]). It looks presented
+//! credentials up ([`lookup`]) and trades them for short-lived tokens
+//! ([`credentials`]), keeps only keyed hashes of secrets ([`vault`]) in
+//! generations that overlap ([`rotation`]), counts how they are used
+//! ([`usage`]), and tells every verifier what it must no longer accept
 //! ([`revocations`]).
+
+#![recursion_limit = "256"]
 
 mod api_clients;
 mod api_keys;
 mod credentials;
 mod entity;
+mod foreign;
 mod grants;
-mod key_format;
+pub mod key_format;
+mod lookup;
 mod master_key;
 mod revocations;
+mod rotation;
 mod signer;
 mod tokens;
+mod usage;
+mod vault;
+
+use std::sync::Arc;
 
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
@@ -30,6 +41,40 @@ use proto::keys::token_service_server::TokenServiceServer;
 pub use master_key::MasterKey;
 pub use migrations::keys::Migrator;
 
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `iss` of every token, best the URL at which clients reach the gateway.
+    pub issuer: String,
+    /// What new API keys begin with; see [`key_format::is_prefix`].
+    pub key_prefix: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            issuer: "muster".to_owned(),
+            key_prefix: key_format::PREFIX.to_owned(),
+        }
+    }
+}
+
+/// What the service's parts are made of. Cheap to clone; clones share.
+#[derive(Clone)]
+struct Parts {
+    store: Store,
+    clock: Clock,
+    settings: Arc<Settings>,
+    verifier: Verifier,
+    vault: vault::Vault,
+    signer: signer::Signer,
+    revoker: revocations::Revoker,
+    usage: usage::Usage,
+    lookup: lookup::Lookup,
+    peers: Peers,
+    identity: ServiceIdentity,
+}
+
 /// The service behind its layers.
 pub fn stack(
     store: Store,
@@ -38,43 +83,43 @@ pub fn stack(
     identity: ServiceIdentity,
     verifier: Verifier,
     master: MasterKey,
+    settings: Settings,
 ) -> Stack {
     let audit = audit::service(ServiceName::KeyManagement, store.clone());
-    let master = std::sync::Arc::new(master);
-    let signer = signer::Signer::new(store.clone(), master.clone(), clock.clone());
-    let revocations = revocations::Revoker::new(store.clone(), clock.clone());
-    let keys = api_keys::ApiKeys {
-        store: store.clone(),
-        clock: clock.clone(),
-        master: master.clone(),
-        revoker: revocations.clone(),
-    };
-    let clients = api_clients::ApiClients {
-        store: store.clone(),
-        clock: clock.clone(),
-        master: master.clone(),
-        revoker: revocations.clone(),
-    };
-    let tokens = tokens::Tokens {
-        store: store.clone(),
-        clock: clock.clone(),
-        signer: signer.clone(),
-        revoker: revocations.clone(),
-    };
-    let credentials = credentials::Credentials {
+    let master = Arc::new(master);
+    let usage = usage::Usage::new(store.clone(), clock.clone());
+    let vault = vault::Vault::new(store.clone(), master.clone(), clock.clone());
+    let issuer = settings.issuer.clone();
+    let parts = Parts {
+        signer: signer::Signer::new(store.clone(), master, clock.clone(), issuer),
+        revoker: revocations::Revoker::new(store.clone(), clock.clone()),
+        lookup: lookup::Lookup::new(
+            store.clone(),
+            clock.clone(),
+            vault.clone(),
+            verifier.revocations().clone(),
+            peers.clone(),
+            identity.clone(),
+            usage.clone(),
+        ),
+        settings: Arc::new(settings),
+        verifier: verifier.clone(),
         store,
         clock,
-        master,
-        signer,
-        revoker: revocations,
+        vault,
+        usage,
         peers,
         identity,
     };
     ServiceStack::new(ServiceName::KeyManagement, verifier)
-        .with(ApiKeyServiceServer::new(keys))
-        .with(ApiClientServiceServer::new(clients))
-        .with(TokenServiceServer::new(tokens))
-        .with(CredentialServiceServer::new(credentials))
+        .with(ApiKeyServiceServer::new(api_keys::ApiKeys(parts.clone())))
+        .with(ApiClientServiceServer::new(api_clients::ApiClients(
+            parts.clone(),
+        )))
+        .with(TokenServiceServer::new(tokens::Tokens(parts.clone())))
+        .with(CredentialServiceServer::new(credentials::Credentials(
+            parts,
+        )))
         .with(audit)
         .build()
 }

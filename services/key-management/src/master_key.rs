@@ -1,22 +1,23 @@
-//! The master key: what protects everything else at rest. The pepper of
-//! hashes and the key that wraps private keys are derived from it.
+//! The master key: what protects everything else at rest. It wraps the private
+//! keys that sign tokens and the peppers of hashes, so that it can be changed
+//! by wrapping these anew. While it changes, the old one still unwraps.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hkdf;
 use chassis::{Error, Result};
 
-/// Which pepper hashes are made with today.
-pub(crate) const PEPPER: i32 = 1;
 /// Length of an AES-GCM nonce.
 const NONCE: usize = 12;
 
 /// What everything at rest is protected by: 32 random bytes that are never in
 /// the database.
 pub struct MasterKey {
-    pepper: hmac::Key,
+    /// The first pepper, which is not made up: that of the first versions.
+    first_pepper: [u8; 32],
     wrapping: RandomizedNonceKey,
+    old: Option<Box<MasterKey>>,
 }
 
 impl fmt::Debug for MasterKey {
@@ -29,24 +30,29 @@ impl MasterKey {
     /// Derives what is needed (HKDF-SHA-256, RFC 5869).
     pub fn new(key: &[u8; 32]) -> Result<Self> {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"muster").extract(key);
-        let pepper = derive(&prk, b"pepper-1")?;
         let wrapping = derive(&prk, b"signing-keys")?;
         Ok(Self {
-            pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper),
+            first_pepper: derive(&prk, b"pepper-1")?,
             wrapping: RandomizedNonceKey::new(&AES_256_GCM, &wrapping).map_err(Error::internal)?,
+            old: None,
         })
     }
 
-    /// What is kept of a secret that has enough random bits of its own.
-    pub(crate) fn hash(&self, secret: &str) -> Vec<u8> {
-        hmac::sign(&self.pepper, secret.as_bytes())
-            .as_ref()
-            .to_vec()
+    /// The same, and the one before, which still unwraps.
+    #[must_use]
+    pub fn with_old(self, old: Self) -> Self {
+        Self {
+            old: Some(Box::new(old)),
+            ..self
+        }
     }
 
-    /// Whether a secret is the one that was hashed; in constant time.
-    pub(crate) fn verify(&self, secret: &str, hash: &[u8]) -> bool {
-        hmac::verify(&self.pepper, secret.as_bytes(), hash).is_ok()
+    /// The first pepper of an installation whose first master key this is.
+    pub(crate) fn first_pepper(&self) -> &[u8; 32] {
+        // With an old one, the installation began with that, or one before.
+        self.old
+            .as_ref()
+            .map_or(&self.first_pepper, |old| &old.first_pepper)
     }
 
     /// Encrypts a private key; `name` is bound to it.
@@ -63,6 +69,13 @@ impl MasterKey {
 
     /// Decrypts a private key.
     pub(crate) fn unwrap(&self, name: &str, wrapped: &[u8]) -> Result<Vec<u8>> {
+        match (self.unwrap_by_this(name, wrapped), &self.old) {
+            (Err(_), Some(old)) => old.unwrap(name, wrapped),
+            (done, _) => done,
+        }
+    }
+
+    fn unwrap_by_this(&self, name: &str, wrapped: &[u8]) -> Result<Vec<u8>> {
         let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or_else(wrong_key)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(Error::internal)?;
         let mut opened = sealed.to_vec();
@@ -76,7 +89,7 @@ impl MasterKey {
 
 fn wrong_key() -> Error {
     Error::internal(
-        "the signing keys were wrapped by another master key: start with the one they were made with",
+        "the secrets in the database were wrapped by another master key: start with the one they were wrapped by",
     )
 }
 
@@ -106,9 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_verifies_its_secret_only() {
-        let key = MasterKey::new(&[1; 32]).unwrap();
-        assert!(key.verify("secret", &key.hash("secret")));
-        assert!(!key.verify("Secret", &key.hash("secret")));
+    fn while_it_changes_the_old_one_still_unwraps() {
+        let old = || MasterKey::new(&[1; 32]).unwrap();
+        let wrapped = old().wrap("kid", b"private").unwrap();
+        let both = MasterKey::new(&[2; 32]).unwrap().with_old(old());
+        assert_eq!(both.unwrap("kid", &wrapped).unwrap(), b"private");
+        let anew = both.wrap("kid", b"private").unwrap();
+        assert!(old().unwrap("kid", &anew).is_err());
     }
 }

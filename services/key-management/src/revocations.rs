@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use chassis::revocation::{MAX_TOKEN_LIFE, Revocable};
 use chassis::store::{Store, WriteTx};
-use chassis::time::{date_time, timestamp};
+use chassis::time::timestamp;
 use chassis::{Clock, Result};
 use chrono::{DateTime, Utc};
 use proto::keys::{Revocation, WatchRevocationsResponse};
+use sea_orm::prelude::Uuid;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use tokio::sync::{broadcast, mpsc};
 use tonic::Status;
@@ -34,14 +36,24 @@ pub(crate) struct Revoker {
     store: Store,
     clock: Clock,
     known: Arc<RwLock<Known>>,
-    told: broadcast::Sender<Revocation>,
+    told: broadcast::Sender<Told>,
+}
+
+/// A revocation as it is told.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) subject: String,
+    /// The tenant whose thing it is, where that is known.
+    pub(crate) tenant: Option<Uuid>,
+    pub(crate) revoke_time: DateTime<Utc>,
+    pub(crate) forget_time: DateTime<Utc>,
 }
 
 /// What this process has read of the log.
 #[derive(Default)]
 struct Known {
     /// By subject and the time in the log, as they were told.
-    living: HashMap<(String, DateTime<Utc>), Revocation>,
+    living: HashMap<(String, DateTime<Utc>), Told>,
     /// When the log was last looked at.
     looked: Option<Instant>,
 }
@@ -61,7 +73,8 @@ impl Revoker {
 
     /// Revokes a subject in a transaction of its own.
     pub(crate) async fn revoke(&self, subject: String) -> Result<()> {
-        let row = self.row(subject);
+        let tenant = tenant_of(&subject);
+        let row = self.row(subject, tenant);
         let now = self.clock.now();
         // The change that causes it has a record; this is its consequence.
         self.store
@@ -77,19 +90,17 @@ impl Revoker {
 
     /// Revokes a subject in the transaction of the change that causes it.
     pub(crate) async fn write(&self, tx: &WriteTx, subject: &Revocable) -> Result<()> {
-        tx.append(self.row(subject.to_string())).await.map(drop)
+        let tenant = Some(tx.tenant().0);
+        let row = self.row(subject.to_string(), tenant);
+        tx.append(row).await.map(drop)
     }
 
     /// Tells every verifier what appears in the log, whichever process wrote it.
     async fn follow(self) {
         let mut log = self.store.tail::<Entity>();
-        let mut first = true;
         loop {
             match log.next().await {
-                Ok(rows) => {
-                    self.take(&rows, first);
-                    first = false;
-                }
+                Ok(rows) => self.take(&rows, log.time()),
                 Err(error) => {
                     tracing::warn!(%error, "can't read the log of revocations");
                     tokio::time::sleep(RETRY).await;
@@ -98,33 +109,58 @@ impl Revoker {
         }
     }
 
-    /// Takes rows in and tells them. The moment that counts for a new one is
-    /// now: until its commit, somebody may have looked the credential up and
-    /// found it good.
-    fn take(&self, rows: &[Model], first: bool) {
-        let now = self.clock.now();
+    /// Takes rows in and tells them. The moment that counts is when the first
+    /// process read it: until its commit, somebody may have looked the
+    /// credential up and found it good. All moments are of the clock of the
+    /// database, as those of the lookups are.
+    fn take(&self, rows: &[Model], now: DateTime<Utc>) {
         let mut known = self.known();
         known.looked = Some(Instant::now());
         if rows.is_empty() {
             return;
         }
-        known.living.retain(|_, told| {
-            let forget = told.forget_time.as_ref().and_then(date_time);
-            forget.is_some_and(|forget| forget > now)
-        });
+        known.living.retain(|_, told| told.forget_time > now);
+        let mut first = Vec::new();
         for row in rows {
             // The log may give a row again; its moment is then the old one.
             let Entry::Vacant(new) = known.living.entry((row.subject.clone(), row.revoke_time))
             else {
                 continue;
             };
-            let mut revocation = shown(row);
-            if !first {
-                revocation.revoke_time = Some(timestamp(now));
+            if row.told_time.is_none() {
+                first.push(row.number);
             }
-            new.insert(revocation.clone());
+            let told = Told {
+                subject: row.subject.clone(),
+                tenant: row.tenant,
+                revoke_time: row.told_time.unwrap_or(now),
+                forget_time: row.forget_time,
+            };
+            new.insert(told.clone());
+            metrics::counter!("muster_revocations_told_total").increment(1);
             // Nobody listening is no fault: whoever comes is told all.
-            let _ = self.told.send(revocation);
+            let _ = self.told.send(told);
+        }
+        if !first.is_empty() {
+            tokio::spawn(self.clone().note(first, now));
+        }
+    }
+
+    /// Notes when rows were told, for processes that start later. Should it
+    /// fail, they take the moment at which they start.
+    async fn note(self, rows: Vec<i64>, told: DateTime<Utc>) {
+        let note = Entity::update_many()
+            .col_expr(Column::ToldTime, Expr::value(told))
+            .filter(Column::Number.is_in(rows))
+            .filter(Column::ToldTime.is_null());
+        let done = self
+            .store
+            .change_global("note when revocations were told", None, async |tx| {
+                tx.update_many(note).await
+            })
+            .await;
+        if let Err(error) = done {
+            tracing::warn!(%error, "can't note when revocations were told");
         }
     }
 
@@ -132,19 +168,25 @@ impl Revoker {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn row(&self, subject: String) -> ActiveModel {
+    fn row(&self, subject: String, tenant: Option<Uuid>) -> ActiveModel {
         let now = self.clock.now();
         ActiveModel {
             subject: Set(subject),
             revoke_time: Set(now),
             forget_time: Set(now + MAX_TOKEN_LIFE),
+            tenant: Set(tenant),
             ..Default::default()
         }
     }
 
-    /// Sends what is revoked, then what will be, until the reader goes away.
-    /// Says nothing while the log can't be read: verifiers must notice.
-    pub(crate) async fn watch(self, to: mpsc::Sender<Result<WatchRevocationsResponse, Status>>) {
+    /// Sends what is revoked, then what will be, until the reader goes away:
+    /// each batch as `answer` makes one, an empty one as a heartbeat. Says
+    /// nothing while the log can't be read: verifiers must notice.
+    pub(crate) async fn watch<T>(
+        self,
+        to: mpsc::Sender<Result<T, Status>>,
+        answer: impl Fn(Vec<Told>) -> T,
+    ) {
         while !self.is_fresh() {
             tokio::time::sleep(RETRY).await;
             if to.is_closed() {
@@ -152,35 +194,35 @@ impl Revoker {
             }
         }
         let (mut told, all) = self.all();
-        let mut answer = Some(all);
+        let mut next = Some(all);
         loop {
-            if let Some(answer) = answer
-                && to.send(Ok(answer)).await.is_err()
+            if let Some(batch) = next
+                && to.send(Ok(answer(batch))).await.is_err()
             {
                 return;
             }
             if to.is_closed() {
                 return;
             }
-            answer = match tokio::time::timeout(HEARTBEAT, told.recv()).await {
-                Ok(Ok(revocation)) => Some(response(vec![revocation])),
+            next = match tokio::time::timeout(HEARTBEAT, told.recv()).await {
+                Ok(Ok(revocation)) => Some(vec![revocation]),
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
                     let all;
                     (told, all) = self.all();
                     Some(all)
                 }
                 Ok(Err(broadcast::error::RecvError::Closed)) => return,
-                Err(_) => self.is_fresh().then(|| response(vec![])),
+                Err(_) => self.is_fresh().then(Vec::new),
             };
         }
     }
 
     /// All that is known, and what will be from then on.
-    fn all(&self) -> (broadcast::Receiver<Revocation>, WatchRevocationsResponse) {
+    fn all(&self) -> (broadcast::Receiver<Told>, Vec<Told>) {
         let known = self.known();
         (
             self.told.subscribe(),
-            response(known.living.values().cloned().collect()),
+            known.living.values().cloned().collect(),
         )
     }
 
@@ -189,17 +231,25 @@ impl Revoker {
     }
 }
 
-fn response(revocations: Vec<Revocation>) -> WatchRevocationsResponse {
+/// A batch as the services of the installation are told it.
+pub(crate) fn response(batch: Vec<Told>) -> WatchRevocationsResponse {
+    let revocations = batch.into_iter().map(|told| Revocation {
+        subject: told.subject,
+        revoke_time: Some(timestamp(told.revoke_time)),
+        forget_time: Some(timestamp(told.forget_time)),
+    });
     WatchRevocationsResponse {
-        revocations,
+        revocations: revocations.collect(),
         synchronised: true,
     }
 }
 
-fn shown(row: &Model) -> Revocation {
-    Revocation {
-        subject: row.subject.clone(),
-        revoke_time: Some(timestamp(row.revoke_time)),
-        forget_time: Some(timestamp(row.forget_time)),
+/// The tenant that a subject's text names.
+fn tenant_of(subject: &str) -> Option<Uuid> {
+    let (kind, rest) = subject.split_once(':')?;
+    match kind {
+        "tenant" => rest.parse().ok(),
+        "member" => rest.split_once('/')?.0.parse().ok(),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chassis::error::Constraint;
 use chassis::store::{Record, Store};
-use chassis::token::{AUDIENCE, Claims, ISSUER};
+use chassis::token::{AUDIENCE, Claims};
 use chassis::{Clock, Error, Result};
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -29,6 +29,7 @@ struct Inner {
     store: Store,
     master: Arc<MasterKey>,
     clock: Clock,
+    issuer: String,
     /// Loaded when they are first needed: the service starts before its database does.
     keys: OnceCell<Keys>,
 }
@@ -40,8 +41,9 @@ struct Keys {
 }
 
 impl Signer {
-    pub(crate) fn new(store: Store, master: Arc<MasterKey>, clock: Clock) -> Self {
+    pub(crate) fn new(store: Store, master: Arc<MasterKey>, clock: Clock, issuer: String) -> Self {
         Self(Arc::new(Inner {
+            issuer,
             store,
             master,
             clock,
@@ -85,21 +87,22 @@ impl Signer {
         })
     }
 
-    /// Signs a token that lives for `life` seconds. It counts as issued when
-    /// its credential was `looked_up`: what is revoked later revokes it too.
+    /// Signs a token that lives for `life` seconds from `begin` on. It counts
+    /// as issued when its credential was `looked_up`, by the clock of the
+    /// database: what is revoked later revokes it too.
     pub(crate) async fn sign(
         &self,
         claims: Claims,
         looked_up: DateTime<Utc>,
+        begin: DateTime<Utc>,
         life: i64,
     ) -> Result<String> {
-        let iat = looked_up.timestamp();
         let claims = Claims {
-            iss: ISSUER.to_owned(),
+            iss: self.0.issuer.clone(),
             aud: AUDIENCE.to_owned(),
-            iat,
+            iat: looked_up.timestamp(),
             iat_us: looked_up.timestamp_micros(),
-            exp: iat + life,
+            exp: begin.timestamp() + life,
             ..claims
         };
         let mut header = Header::new(Algorithm::ES256);
@@ -135,26 +138,40 @@ fn generate(master: &MasterKey, clock: &Clock) -> Result<ActiveModel> {
     let point = pair.public_key().as_ref();
     let (x, y) = point[1..].split_at(32);
     let kid = clock.new_id().simple().to_string();
+    let jwk = serde_json::json!({
+        "kty": "EC",
+        "crv": "P-256",
+        "x": BASE64_URL_SAFE_NO_PAD.encode(x),
+        "y": BASE64_URL_SAFE_NO_PAD.encode(y),
+    });
     Ok(ActiveModel {
         // Said, and not counted: there is one first key.
         number: Set(1),
         wrapped: Set(master.wrap(&kid, private.as_ref())?),
         kid: Set(kid),
         algorithm: Set(ALGORITHM.to_owned()),
-        x: Set(BASE64_URL_SAFE_NO_PAD.encode(x)),
-        y: Set(BASE64_URL_SAFE_NO_PAD.encode(y)),
+        jwk: Set(Some(jwk)),
         create_time: Set(clock.now()),
+        activate_time: Set(Some(clock.now())),
+        revoke_time: Set(None),
     })
 }
 
 fn public(key: &Model) -> Jwk {
+    let member = |name: &str| {
+        let value = key.jwk.as_ref().and_then(|jwk| jwk.get(name));
+        let value = value.and_then(serde_json::Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
     Jwk {
-        kty: "EC".to_owned(),
+        kty: member("kty"),
         r#use: "sig".to_owned(),
         alg: key.algorithm.clone(),
         kid: key.kid.clone(),
-        crv: "P-256".to_owned(),
-        x: key.x.clone(),
-        y: key.y.clone(),
+        crv: member("crv"),
+        x: member("x"),
+        y: member("y"),
+        n: member("n"),
+        e: member("e"),
     }
 }

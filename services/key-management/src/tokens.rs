@@ -2,10 +2,9 @@
 
 use chassis::caller::Principal;
 use chassis::revocation::Revocable;
-use chassis::store::Store;
 use chassis::time::timestamp;
 use chassis::token::Claims;
-use chassis::{Caller, Clock, Error, Result, open, open_public};
+use chassis::{Caller, Error, Result, open, open_public};
 use chrono::TimeDelta;
 use proto::keys::token_service_server::TokenService;
 use proto::keys::{
@@ -16,21 +15,50 @@ use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Select};
 use tonic::{Request, Response, Status};
 
+use crate::Parts;
 use crate::api_clients::API_CLIENTS;
 use crate::entity::api_client;
 use crate::entity::token::{ActiveModel, Column, Entity, Model};
-use crate::revocations::Revoker;
-use crate::signer::Signer;
 
-pub(crate) struct Tokens {
-    pub(crate) store: Store,
-    pub(crate) clock: Clock,
-    pub(crate) signer: Signer,
-    pub(crate) revoker: Revoker,
-}
+pub(crate) struct Tokens(pub(crate) Parts);
 
 #[tonic::async_trait]
 impl TokenService for Tokens {
+    async fn introspect_token(
+        &self,
+        _: Request<proto::keys::IntrospectTokenRequest>,
+    ) -> Result<Response<proto::keys::IntrospectTokenResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn revoke_access_token(
+        &self,
+        _: Request<proto::keys::RevokeAccessTokenRequest>,
+    ) -> Result<Response<proto::keys::RevokeAccessTokenResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn list_tokens(
+        &self,
+        _: Request<proto::keys::ListTokensRequest>,
+    ) -> Result<Response<proto::keys::ListTokensResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn revoke_tokens(
+        &self,
+        _: Request<proto::keys::RevokeTokensRequest>,
+    ) -> Result<Response<proto::keys::RevokeTokensResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_issuer(
+        &self,
+        _: Request<proto::keys::GetIssuerRequest>,
+    ) -> Result<Response<proto::keys::GetIssuerResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn issue_token(
         &self,
         request: Request<IssueTokenRequest>,
@@ -45,7 +73,7 @@ impl TokenService for Tokens {
             )
             .into());
         }
-        let tx = self.store.read(&caller).await?;
+        let tx = self.0.store.read(&caller).await?;
         let found = tx
             .one(api_client::Entity::find().filter(api_client::Column::Id.eq(client)))
             .await?;
@@ -55,9 +83,9 @@ impl TokenService for Tokens {
         drop(tx);
         let wanted = req.ttl.and_then(|ttl| i32::try_from(ttl.seconds).ok());
         let ttl = wanted.map_or(allowed, |wanted| wanted.min(allowed));
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let row = ActiveModel {
-            id: Set(self.clock.new_id()),
+            id: Set(self.0.clock.new_id()),
             client_id: Set(client),
             ttl: Set(ttl),
             create_time: Set(now),
@@ -65,6 +93,7 @@ impl TokenService for Tokens {
             ..Default::default()
         };
         let row = self
+            .0
             .store
             .change(&caller, collection(client), async |tx| tx.insert(row).await)
             .await?;
@@ -78,8 +107,9 @@ impl TokenService for Tokens {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
         may_name(&caller, req.number)?;
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let row = self
+            .0
             .store
             .change(&caller, named(client, req.number), async |tx| {
                 let row = tx.one(own(client, req.number)).await?;
@@ -103,8 +133,9 @@ impl TokenService for Tokens {
         let (caller, req) = open(request)?;
         let client = calling_client(&caller)?;
         may_name(&caller, req.number)?;
-        let now = self.clock.now();
-        self.store
+        let now = self.0.clock.now();
+        self.0
+            .store
             .change(&caller, named(client, req.number), async |tx| {
                 let row = tx.one(own(client, req.number)).await?;
                 let row = row.ok_or_else(|| Error::not_found("token", req.number))?;
@@ -115,7 +146,8 @@ impl TokenService for Tokens {
                     ..row.into_active_model()
                 })
                 .await?;
-                self.revoker
+                self.0
+                    .revoker
                     .write(tx, &Revocable::Token(id.to_string()))
                     .await
             })
@@ -129,7 +161,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<GetJwksResponse>, Status> {
         open_public(request)?;
         Ok(Response::new(GetJwksResponse {
-            keys: self.signer.public().await?,
+            keys: self.0.signer.public().await?,
         }))
     }
 }
@@ -147,7 +179,7 @@ impl Tokens {
         };
         Ok(Token {
             number: row.number,
-            access_token: self.signer.sign(claims, now, row.ttl.into()).await?,
+            access_token: self.0.signer.sign(claims, now, now, row.ttl.into()).await?,
             ttl: Some(prost_types::Duration {
                 seconds: row.ttl.into(),
                 nanos: 0,

@@ -32,6 +32,20 @@ pub(crate) struct Tenants {
 
 #[tonic::async_trait]
 impl TenantService for Tenants {
+    async fn suspend_tenant(
+        &self,
+        _: Request<proto::tenancy::SuspendTenantRequest>,
+    ) -> Result<Response<proto::tenancy::Tenant>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn resume_tenant(
+        &self,
+        _: Request<proto::tenancy::ResumeTenantRequest>,
+    ) -> Result<Response<proto::tenancy::Tenant>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn create_tenant(
         &self,
         request: Request<CreateTenantRequest>,

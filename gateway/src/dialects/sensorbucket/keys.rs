@@ -126,6 +126,7 @@ pub(super) async fn page(
             page_size: room,
             page_token: std::mem::take(&mut at.token),
             show_revoked: false,
+            ..Default::default()
         };
         let domain = within(domain, tenant).await?;
         let page = domain

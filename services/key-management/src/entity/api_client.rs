@@ -1,4 +1,4 @@
-//! API clients.
+//! API clients; their secrets are generations.
 
 use sea_orm::entity::prelude::*;
 
@@ -19,10 +19,13 @@ pub(crate) struct Model {
     pub(crate) disabled: bool,
     /// Seconds.
     pub(crate) token_ttl: i32,
-    /// Which pepper the hash was made with.
-    pub(crate) pepper: i32,
-    pub(crate) secret_hash: Vec<u8>,
     pub(crate) create_time: DateTimeUtc,
+    /// The user who owns it; none: the tenant.
+    pub(crate) owner: Option<Uuid>,
+    /// Whether its secret is one of another system.
+    pub(crate) is_foreign: bool,
+    pub(crate) last_use_time: Option<DateTimeUtc>,
+    pub(crate) update_time: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

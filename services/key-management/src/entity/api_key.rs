@@ -1,4 +1,4 @@
-//! API keys.
+//! API keys; their secrets are generations.
 
 use sea_orm::entity::prelude::*;
 
@@ -16,12 +16,26 @@ pub(crate) struct Model {
     pub(crate) permissions: String,
     pub(crate) metadata: Json,
     pub(crate) creator: String,
-    /// Which pepper the hash was made with.
-    pub(crate) pepper: i32,
-    pub(crate) secret_hash: Vec<u8>,
     pub(crate) create_time: DateTimeUtc,
     pub(crate) expire_time: Option<DateTimeUtc>,
     pub(crate) revoke_time: Option<DateTimeUtc>,
+    /// The user who owns it; none: the tenant.
+    pub(crate) owner: Option<Uuid>,
+    /// What the key is written with, before its environment.
+    pub(crate) prefix: String,
+    pub(crate) environment: String,
+    /// Networks, separated by spaces.
+    pub(crate) allowed_networks: String,
+    pub(crate) disabled: bool,
+    /// 0: the default.
+    pub(crate) requests_per_minute: i32,
+    pub(crate) revoke_reason: String,
+    /// The contract's ForeignFormat.
+    pub(crate) foreign_format: i32,
+    pub(crate) last_use_time: Option<DateTimeUtc>,
+    pub(crate) leak_time: Option<DateTimeUtc>,
+    pub(crate) leak_source: String,
+    pub(crate) update_time: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -11,6 +11,10 @@ pub(crate) struct Model {
     pub(crate) revoke_time: DateTimeUtc,
     pub(crate) forget_time: DateTimeUtc,
     pub(crate) transaction: i64,
+    /// When it was first told, which is after its commit.
+    pub(crate) told_time: Option<DateTimeUtc>,
+    /// The tenant whose thing it is, where that is known.
+    pub(crate) tenant: Option<Uuid>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -9,10 +9,14 @@ pub(crate) struct Model {
     pub(crate) number: i64,
     pub(crate) kid: String,
     pub(crate) algorithm: String,
-    pub(crate) x: String,
-    pub(crate) y: String,
     pub(crate) wrapped: Vec<u8>,
     pub(crate) create_time: DateTimeUtc,
+    /// The public half, without `kid`, `alg` and `use` (RFC 7517).
+    pub(crate) jwk: Option<Json>,
+    /// From when on it signs.
+    pub(crate) activate_time: Option<DateTimeUtc>,
+    /// When it was revoked: what it signed is refused.
+    pub(crate) revoke_time: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

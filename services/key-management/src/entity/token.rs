@@ -15,6 +15,8 @@ pub(crate) struct Model {
     pub(crate) create_time: DateTimeUtc,
     pub(crate) expire_time: DateTimeUtc,
     pub(crate) revoke_time: Option<DateTimeUtc>,
+    /// As a token's scope; empty: all of the client's.
+    pub(crate) permissions: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
