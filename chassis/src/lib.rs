@@ -4,7 +4,8 @@
 //! Everything that must be done alike, and right, is here: who calls
 //! ([`caller`]), by which token ([`token`]), whether the call is allowed
 //! ([`authorize`]), which rows the caller may touch ([`store`]), how it fails
-//! ([`error`]), how lists are paged ([`paging`]), how what was changed is told
+//! ([`error`]), how lists are paged ([`paging`]), which fields
+//! an update changes ([`mask`]), how what was changed is told
 //! ([`audit`]), and how the whole is assembled into a server ([`server`]).
 //! There is no business word in it.
 
@@ -18,6 +19,7 @@ pub mod error;
 pub mod hash;
 pub mod health;
 pub mod listen;
+pub mod mask;
 pub mod paging;
 pub mod peer;
 pub mod permissions;

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::entity::device::{ActiveModel, Model};
-use crate::mask::{Field, Fields, field};
 use crate::{attributes, etag, ids};
+use chassis::mask::{Field, Fields, field};
 
 /// A part of the location, which only a mask changes alone.
 macro_rules! location_field {

@@ -1,7 +1,7 @@
 //! The device registry: which devices a tenant has, what marks them, where
 //! they are and what they can be told. Each `<noun>s` module answers the
 //! calls about one kind of resource; the other modules hold what they share:
-//! how updates are masked, lists paged, etags compared and ids chosen.
+//! how lists are paged, etags compared and ids chosen.
 
 mod attributes;
 mod commands;
@@ -11,7 +11,6 @@ mod devices;
 mod entity;
 mod etag;
 mod ids;
-mod mask;
 mod paged;
 mod references;
 mod sites;

@@ -16,9 +16,9 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::entity::site;
-use crate::mask::{Fields, field};
 use crate::paged::paged;
 use crate::{etag, ids};
+use chassis::mask::{Fields, field};
 
 /// What updates may change.
 const FIELDS: Fields<Site> = Fields {

@@ -1,34 +1,36 @@
 //! Which fields an update changes (AIP-134, AIP-161).
 
-use chassis::{Error, Result};
 use prost_types::FieldMask;
 use proto::{Path, Validate};
+
+use crate::error::{Error, Result};
 
 /// How much of an unknown path an error shows.
 const SHOWN: usize = 64;
 
 /// A field that updates may change.
-pub(crate) struct Field<M> {
+pub struct Field<M> {
     /// Its path, as in a mask.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// Whether an update without a mask changes it.
-    pub(crate) is_set: fn(&M) -> bool,
+    pub is_set: fn(&M) -> bool,
     /// Takes it over into the first message, from the second.
-    pub(crate) copy: fn(&mut M, &M),
+    pub copy: fn(&mut M, &M),
 }
 
 /// The fields of a message.
-pub(crate) struct Fields<M: 'static> {
+pub struct Fields<M: 'static> {
     /// The update request's field that holds the message.
-    pub(crate) message: &'static str,
+    pub message: &'static str,
     /// What updates may change.
-    pub(crate) input: &'static [Field<M>],
+    pub input: &'static [Field<M>],
     /// What masks may name without effect, because only the service sets it.
-    pub(crate) output: &'static [&'static str],
+    pub output: &'static [&'static str],
 }
 
 /// Fields that are changed as a whole, by name.
-macro_rules! field {
+#[macro_export]
+macro_rules! mask_field {
     ($name:ident) => {
         $crate::mask::Field {
             path: stringify!($name),
@@ -37,17 +39,17 @@ macro_rules! field {
         }
     };
 }
-pub(crate) use field;
+pub use crate::mask_field as field;
 
 /// Whether a field has another value than its default.
-pub(crate) fn is_set<T: Default + PartialEq>(value: &T) -> bool {
+pub fn is_set<T: Default + PartialEq>(value: &T) -> bool {
     *value != T::default()
 }
 
 impl<M: Validate> Fields<M> {
     /// The current message with the fields of the wanted one that the mask
     /// names, if it then keeps the contract's rules.
-    pub(crate) fn merge(&self, mask: Option<&FieldMask>, wanted: &M, current: M) -> Result<M> {
+    pub fn merge(&self, mask: Option<&FieldMask>, wanted: &M, current: M) -> Result<M> {
         let mut merged = current;
         for field in self.changed(mask, wanted)? {
             (field.copy)(&mut merged, wanted);
