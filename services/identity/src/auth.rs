@@ -1,7 +1,7 @@
 //! AuthService: passwords and sessions in, tokens out.
 //!
-//! A token is made first, and then it is looked up whether its user may still
-//! have it: what ended in between is seen, and what ends later revokes it.
+//! A token counts as issued when it was looked up whether its user may have
+//! it, by the clock of the database: what ends later revokes it.
 
 use aws_lc_rs::rand;
 use chassis::caller::{Principal, TenantId};
@@ -10,12 +10,13 @@ use chassis::service_identity::OnBehalfOf;
 use chassis::store::{Record, Store};
 use chassis::time::timestamp;
 use chassis::{Clock, Error, open_public, open_subject};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use proto::identity::auth_service_server::AuthService;
 use proto::identity::verify_user_request::Credential;
 use proto::identity::{
-    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, RefreshRequest, RefreshResponse,
-    SelectTenantRequest, SelectTenantResponse, VerifyUserRequest, VerifyUserResponse,
+    CheckUserRequest, CheckUserResponse, LoginRequest, LoginResponse, LogoutRequest,
+    LogoutResponse, RefreshRequest, RefreshResponse, SelectTenantRequest, SelectTenantResponse,
+    VerifyUserRequest, VerifyUserResponse,
 };
 use proto::tenancy::ResolveMemberResponse;
 use sea_orm::ActiveValue::Set;
@@ -25,17 +26,25 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::entity::{session, user};
+use crate::id;
 use crate::memberships::Memberships;
 use crate::passwords::{Password, Passwords};
 use crate::session_token::SessionToken;
 use crate::tokens::{BEARER, Tokens};
-use crate::{id, users};
 
 /// How long a user stays logged in.
 const SESSION_LIFE: TimeDelta = TimeDelta::days(14);
 
 /// The collection, as in the resource names of records.
 const SESSIONS: &str = "sessions";
+
+/// A session that goes on, and its user, who is active.
+struct Live {
+    session: session::Model,
+    user: user::Model,
+    /// When both were looked up, by the clock of the database.
+    looked_up: DateTime<Utc>,
+}
 
 pub(crate) struct Auth {
     pub(crate) store: Store,
@@ -49,9 +58,13 @@ pub(crate) struct Auth {
 impl AuthService for Auth {
     async fn check_user(
         &self,
-        _: Request<proto::identity::CheckUserRequest>,
-    ) -> Result<Response<proto::identity::CheckUserResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<CheckUserRequest>,
+    ) -> Result<Response<CheckUserResponse>, Status> {
+        let (_, request) = open_subject(request)?;
+        let (user, _) = self.active_user(id("user_id", &request.user_id)?).await?;
+        Ok(Response::new(CheckUserResponse {
+            active: user.is_some(),
+        }))
     }
 
     async fn login(
@@ -62,9 +75,9 @@ impl AuthService for Auth {
         let user = self
             .authenticate(&request.email, request.password.into())
             .await?;
-        let (session, session_token) = self.begin_session(&user).await?;
-        let token = self.tokens.of_user(user.id, Some(session.id)).await?;
-        self.is_live(user.id, Some(session.id)).await?;
+        let (session, session_token, looked_up) = self.begin_session(&user).await?;
+        let token = self.tokens.of_session(user.id, session.id, looked_up);
+        let token = token.await?;
         Ok(Response::new(LoginResponse {
             access_token: token.access_token,
             token_type: BEARER.to_owned(),
@@ -79,9 +92,10 @@ impl AuthService for Auth {
         request: Request<RefreshRequest>,
     ) -> Result<Response<RefreshResponse>, Status> {
         let request = open_public(request)?;
-        let (session, user) = self.session_of(&request.session_token).await?;
-        let token = self.tokens.of_user(user.id, Some(session.id)).await?;
-        self.is_live(user.id, Some(session.id)).await?;
+        let live = self.session_of(&request.session_token).await?;
+        let (user, session) = (live.user.id, live.session.id);
+        let token = self.tokens.of_session(user, session, live.looked_up);
+        let token = token.await?;
         Ok(Response::new(RefreshResponse {
             access_token: token.access_token,
             token_type: BEARER.to_owned(),
@@ -102,8 +116,12 @@ impl AuthService for Auth {
             .filter(session::Column::Id.eq(session))
             .filter(session::Column::EndTime.is_null());
         // A session that has ended already is to be forgotten by everybody all the same.
-        if let Ok((row, _)) = self.live_session(session).await {
-            let record = Record::new(row.tenant_id, subject.principal(), (SESSIONS, session));
+        if let Ok(live) = self.live_session(session).await {
+            let record = Record::new(
+                live.session.tenant_id,
+                subject.principal(),
+                (SESSIONS, session),
+            );
             self.store
                 .change_global("end the caller's own session", record, async |tx| {
                     tx.update_many(query).await
@@ -121,23 +139,18 @@ impl AuthService for Auth {
         let (subject, request) = open_subject(request)?;
         let user = subject.user()?;
         let tenant = TenantId(id("tenant_id", &request.tenant_id)?);
+        // Before the membership: when it ends, this is older.
+        let looked_up = self.is_live(user, subject.session()).await?;
         let member = self.member(tenant, user).await?;
         let scope = OnBehalfOf {
             tenant: tenant.0,
             number: member.tenant_number,
         };
-        let permissions = member.permissions.clone();
+        let permissions = member.permissions;
         let token = self
             .tokens
-            .of_member(scope, permissions, user, &subject)
+            .of_member(scope, permissions, user, &subject, looked_up)
             .await?;
-        self.is_live(user, subject.session()).await?;
-        if self.member(tenant, user).await? != member {
-            return Err(Error::Aborted {
-                message: "the membership has just changed; try again".into(),
-            }
-            .into());
-        }
         Ok(Response::new(SelectTenantResponse {
             access_token: token.access_token,
             token_type: BEARER.to_owned(),
@@ -156,8 +169,8 @@ impl AuthService for Auth {
                 (user, None)
             }
             Some(Credential::SessionToken(token)) => {
-                let (session, user) = self.session_of(&token).await?;
-                (user, Some(session.id))
+                let live = self.session_of(&token).await?;
+                (live.user, Some(live.session.id))
             }
             None => return Err(Error::invalid("credential", "is required").into()),
         };
@@ -190,11 +203,12 @@ impl Auth {
         tx.one(query).await
     }
 
-    /// Begins a session for a user who has just presented the password.
+    /// Begins a session for a user who has just presented the password; answers
+    /// also when it was seen that he may have it.
     async fn begin_session(
         &self,
         user: &user::Model,
-    ) -> Result<(session::Model, SessionToken), Error> {
+    ) -> Result<(session::Model, SessionToken, DateTime<Utc>), Error> {
         let mut secret = [0; 32];
         rand::fill(&mut secret).map_err(Error::internal)?;
         let token = SessionToken::new(self.clock.new_id(), secret);
@@ -219,31 +233,31 @@ impl Auth {
             .filter(session::Column::ExpireTime.lt(now));
         let actor = Principal::User(user.id);
         let record = Record::new(user.tenant_id, &actor, (SESSIONS, token.id));
-        let row = self
+        let (row, looked_up) = self
             .store
             .change_global("begin a session", record, async |tx| {
                 let found = tx.one(unchanged).await?;
                 found.ok_or_else(bad_credentials)?;
                 tx.delete(expired).await?;
-                tx.insert(row).await
+                Ok((tx.insert(row).await?, tx.begin_time()))
             })
             .await?;
-        Ok((row, token))
+        Ok((row, token, looked_up))
     }
 
     /// The live session whose token a client presents, and its user.
-    async fn session_of(&self, token: &str) -> Result<(session::Model, user::Model), Error> {
+    async fn session_of(&self, token: &str) -> Result<Live, Error> {
         let token = SessionToken::parse(token).ok_or_else(no_session)?;
-        let (session, user) = self.live_session(token.id).await?;
-        if token.proves(&session.secret_hash) {
-            Ok((session, user))
+        let live = self.live_session(token.id).await?;
+        if token.proves(&live.session.secret_hash) {
+            Ok(live)
         } else {
             Err(no_session())
         }
     }
 
     /// A session that goes on, and its user, who is active.
-    async fn live_session(&self, id: Uuid) -> Result<(session::Model, user::Model), Error> {
+    async fn live_session(&self, id: Uuid) -> Result<Live, Error> {
         let tx = self.store.global("find a user's own session").await?;
         let query = session::Entity::find().filter(session::Column::Id.eq(id));
         let session = tx.one(query).await?;
@@ -252,18 +266,33 @@ impl Auth {
         let session = session.ok_or_else(no_session)?;
         let query = user::Entity::find().filter(user::Column::Id.eq(session.user_id));
         let user = tx.one(query).await?.filter(is_active);
-        Ok((session, user.ok_or_else(no_session)?))
+        Ok(Live {
+            session,
+            user: user.ok_or_else(no_session)?,
+            looked_up: tx.begin_time(),
+        })
     }
 
-    /// Refuses a token to whoever has been logged out or disabled.
-    async fn is_live(&self, user: Uuid, session: Option<Uuid>) -> Result<(), Error> {
-        match session {
-            Some(session) => self.live_session(session).await.map(drop),
-            None => {
-                let user = users::of_id(&self.store, user).await?;
-                user.filter(is_active).map(drop).ok_or_else(no_session)
-            }
+    /// Refuses a token to whoever has been logged out or disabled. Answers when
+    /// that was looked up.
+    async fn is_live(&self, user: Uuid, session: Option<Uuid>) -> Result<DateTime<Utc>, Error> {
+        if let Some(session) = session {
+            return Ok(self.live_session(session).await?.looked_up);
         }
+        let (user, looked_up) = self.active_user(user).await?;
+        user.map(|_| looked_up).ok_or_else(no_session)
+    }
+
+    /// A user who is not disabled, if there is one of this id; and when that
+    /// was looked up.
+    async fn active_user(&self, id: Uuid) -> Result<(Option<user::Model>, DateTime<Utc>), Error> {
+        let tx = self
+            .store
+            .global("say whether a user may act at all")
+            .await?;
+        let query = user::Entity::find().filter(user::Column::Id.eq(id));
+        let user = tx.one(query).await?.filter(is_active);
+        Ok((user, tx.begin_time()))
     }
 
     /// What a user may do in a tenant. Whoever is no member does not learn

@@ -6,6 +6,7 @@ use chassis::revocation::{self, Revocable};
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::time::timestamp;
 use chassis::{Error, Result, Subject};
+use chrono::{DateTime, Utc};
 use proto::keys::credential_service_client::CredentialServiceClient;
 use proto::keys::{MintUserTokenRequest, MintUserTokenResponse};
 use uuid::Uuid;
@@ -21,30 +22,35 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// A token that names the user and no tenant.
-    pub(crate) async fn of_user(
+    /// A token that names the user and no tenant, of a session that was
+    /// `looked_up` then.
+    pub(crate) async fn of_session(
         &self,
         user: Uuid,
-        session: Option<Uuid>,
+        session: Uuid,
+        looked_up: DateTime<Utc>,
     ) -> Result<MintUserTokenResponse> {
-        let request = wanted(user, session, Vec::new());
+        let request = wanted(user, Some(session), Vec::new(), looked_up);
         self.mint(self.identity.request(request)?).await
     }
 
     /// A token for what the user may do in a tenant, in place of the one that
-    /// was presented.
+    /// was presented. All of it was good when it was `looked_up`.
     pub(crate) async fn of_member(
         &self,
         tenant: OnBehalfOf,
         permissions: Vec<String>,
         user: Uuid,
         presented: &Subject,
+        looked_up: DateTime<Utc>,
     ) -> Result<MintUserTokenResponse> {
-        let mut request = wanted(user, presented.session(), permissions);
+        let session = presented.session();
         // Without a session, nothing else would end a chain of such tokens.
-        if presented.session().is_none() {
-            request.issue_time = Some(timestamp(presented.issue_time()));
-        }
+        let issued = match session {
+            Some(_) => looked_up,
+            None => looked_up.min(presented.issue_time()),
+        };
+        let request = wanted(user, session, permissions, issued);
         self.mint(self.identity.request_for(tenant, &[], request)?)
             .await
     }
@@ -68,11 +74,16 @@ impl Tokens {
     }
 }
 
-fn wanted(user: Uuid, session: Option<Uuid>, permissions: Vec<String>) -> MintUserTokenRequest {
+fn wanted(
+    user: Uuid,
+    session: Option<Uuid>,
+    permissions: Vec<String>,
+    issued: DateTime<Utc>,
+) -> MintUserTokenRequest {
     MintUserTokenRequest {
         user_id: user.to_string(),
         session_id: session.map(|id| id.to_string()).unwrap_or_default(),
         permissions,
-        issue_time: None,
+        issue_time: Some(timestamp(issued)),
     }
 }

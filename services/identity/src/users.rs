@@ -196,7 +196,7 @@ impl UserService for Users {
 
 /// A user by its own id: a user's token may be scoped to another tenant than
 /// the one that manages the account.
-pub(crate) async fn of_id(store: &Store, id: Uuid) -> Result<Option<user::Model>, Error> {
+async fn of_id(store: &Store, id: Uuid) -> Result<Option<user::Model>, Error> {
     let tx = store.global("read the caller's own user").await?;
     let query = user::Entity::find().filter(user::Column::Id.eq(id));
     tx.one(query).await
