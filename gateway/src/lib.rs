@@ -59,6 +59,7 @@ impl Gateway {
     /// told at once.
     pub async fn build(self) -> Result<Stack> {
         let transcoder = Transcoder::builder(proto::DESCRIPTOR_SET)
+            .forward_headers(is_forwarded)
             .build()
             .map_err(Error::internal)?;
         let sources = credentials::Sources::read(proto::DESCRIPTOR_SET).map_err(Error::Internal)?;
@@ -111,6 +112,11 @@ impl Gateway {
         )]
         Ok(erase(answer))
     }
+}
+
+/// Signatures of whoever reports leaks, too.
+fn is_forwarded(name: &HeaderName) -> bool {
+    transcoder::forwarded(name) || name.as_str().starts_with("github-public-key-")
 }
 
 fn is_grpc_web(request: &Request<Body>) -> bool {

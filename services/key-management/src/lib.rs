@@ -16,16 +16,20 @@ mod entity;
 mod foreign;
 mod grants;
 pub mod key_format;
+mod leaks;
 mod lookup;
 mod master_key;
 mod revocations;
 mod rotation;
 mod signer;
+mod signing_keys;
 mod tokens;
 mod usage;
 mod vault;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
@@ -36,10 +40,12 @@ use chassis::{Clock, audit};
 use proto::keys::api_client_service_server::ApiClientServiceServer;
 use proto::keys::api_key_service_server::ApiKeyServiceServer;
 use proto::keys::credential_service_server::CredentialServiceServer;
+use proto::keys::leak_service_server::LeakServiceServer;
 use proto::keys::token_service_server::TokenServiceServer;
 
 pub use master_key::MasterKey;
 pub use migrations::keys::Migrator;
+pub use signing_keys::Algorithm;
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
@@ -48,13 +54,25 @@ pub struct Settings {
     pub issuer: String,
     /// What new API keys begin with; see [`key_format::is_prefix`].
     pub key_prefix: String,
+    /// How new signing keys sign.
+    pub algorithm: Algorithm,
+    /// How long a signing key signs before a new one does; zero: for ever.
+    pub signing_key_life: Duration,
+    /// File with the public keys of GitHub's secret scanning, JSON.
+    pub github_keys: Option<PathBuf>,
 }
+
+/// How long a signing key signs if the operator does not say.
+const SIGNING_KEY_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             issuer: "muster".to_owned(),
             key_prefix: key_format::PREFIX.to_owned(),
+            algorithm: Algorithm::default(),
+            signing_key_life: SIGNING_KEY_LIFE,
+            github_keys: None,
         }
     }
 }
@@ -116,6 +134,7 @@ pub fn stack(
         .with(ApiClientServiceServer::new(api_clients::ApiClients(
             parts.clone(),
         )))
+        .with(LeakServiceServer::new(leaks::Leaks::new(parts.clone())))
         .with(TokenServiceServer::new(tokens::Tokens(parts.clone())))
         .with(CredentialServiceServer::new(credentials::Credentials(
             parts,

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chassis::revocation::{MAX_TOKEN_LIFE, Revocable};
-use chassis::store::{Store, WriteTx};
+use chassis::store::{GlobalTx, Store, WriteTx};
 use chassis::time::timestamp;
 use chassis::{Clock, Result};
 use chrono::{DateTime, Utc};
@@ -93,6 +93,17 @@ impl Revoker {
         let tenant = Some(tx.tenant().0);
         let row = self.row(subject.to_string(), tenant);
         tx.append(row).await.map(drop)
+    }
+
+    /// The same in a transaction across tenants.
+    pub(crate) async fn write_global(
+        &self,
+        tx: &GlobalTx,
+        subject: &Revocable,
+        tenant: Uuid,
+    ) -> Result<()> {
+        let row = self.row(subject.to_string(), Some(tenant));
+        tx.insert(row).await.map(drop)
     }
 
     /// Tells every verifier what appears in the log, whichever process wrote it.
