@@ -84,7 +84,10 @@ impl<M: Validate> Fields<M> {
 
 fn unknown(path: &str) -> Error {
     let shown: String = path.chars().take(SHOWN).collect();
-    Error::invalid("update_mask", format!("there is no field `{shown}`"))
+    Error::invalid(
+        "update_mask",
+        format!("`{shown}` is no field that can be changed"),
+    )
 }
 
 #[cfg(test)]
