@@ -8,18 +8,18 @@ use std::time::Duration;
 use chassis::balance::Balance;
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
-use chassis::revocation::{self, Revocations};
+use chassis::revocation::{self, Revocations, Silence};
 use chassis::service_identity::{ServiceIdentity, ServiceKeys};
 use chassis::store::schema::Schema;
 use chassis::store::{Postgres, Store};
 use chassis::tls::ClientTls;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
-use key_management::{MasterKey, Settings};
+use key_management::Settings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Problems;
+use crate::config::{Masters, Problems};
 
 /// What every process has once.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// A process that knows the services by these keys.
-    pub(crate) fn new(clock: Clock, services: ServiceKeys) -> Self {
-        let (peers, revocations) = (Peers::default(), Revocations::default());
+    pub(crate) fn new(clock: Clock, services: ServiceKeys, silence: Silence) -> Self {
+        let (peers, revocations) = (Peers::default(), Revocations::new(silence));
         let verifier = Verifier::new(peers.clone(), services, revocations.clone(), clock.clone());
         Self {
             clock,
@@ -87,13 +87,13 @@ impl Process {
         Ok(())
     }
 
-    /// A service, on its store.
+    /// A service, on its store; key management, with its master key and settings.
     pub(crate) fn service(
         &self,
         name: ServiceName,
         store: Store,
         identity: ServiceIdentity,
-        master: Option<&[u8; 32]>,
+        keys: Option<(&Masters, &Settings)>,
     ) -> Result<Stack> {
         let (clock, peers, verifier) = (
             self.clock.clone(),
@@ -105,17 +105,10 @@ impl Process {
             ServiceName::Tenancy => tenancy::stack(store, clock, peers, identity, verifier),
             ServiceName::DeviceRegistry => device_registry::stack(store, clock, verifier),
             ServiceName::KeyManagement => {
-                let master = master.ok_or_else(|| Error::internal("there is no master key"))?;
-                let master = MasterKey::new(master)?;
-                key_management::stack(
-                    store,
-                    clock,
-                    peers,
-                    identity,
-                    verifier,
-                    master,
-                    Settings::default(),
-                )
+                let (master, settings) =
+                    keys.ok_or_else(|| Error::internal("there is no master key"))?;
+                let (master, settings) = (master.key()?, settings.clone());
+                key_management::stack(store, clock, peers, identity, verifier, master, settings)
             }
         })
     }

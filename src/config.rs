@@ -14,11 +14,13 @@ use clap::Args;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use crate::data_dir;
-
 mod database;
+mod keys;
+mod silence;
 
 pub(crate) use database::{Database, DatabaseUrl};
+pub(crate) use keys::{KeyManagement, KeyOptions, Master, Masters};
+pub(crate) use silence::Hearing;
 
 /// What is wrong with a configuration, each in a sentence.
 #[derive(Debug, Default)]
@@ -228,29 +230,6 @@ impl Edge {
             }
         }
         options
-    }
-}
-
-/// The master key, which comes from the environment or a file only.
-#[derive(Args)]
-pub(crate) struct Master {
-    /// File with the master key, 32 bytes in base64; or set MUSTER_MASTER_KEY
-    #[arg(long, env = "MUSTER_MASTER_KEY_FILE")]
-    master_key_file: Option<PathBuf>,
-}
-
-impl Master {
-    /// The master key, if one is named.
-    pub(crate) fn check(&self, problems: &mut Problems) -> Option<[u8; 32]> {
-        let parse = |text: String| data_dir::parse_master_key(text.trim());
-        match (secret("MUSTER_MASTER_KEY"), &self.master_key_file) {
-            (Some(text), _) => problems.take("MUSTER_MASTER_KEY", parse(text)),
-            (None, Some(file)) => {
-                let text = problems.take("--master-key-file", read(file));
-                text.and_then(|text| problems.take("--master-key-file", parse(text)))
-            }
-            (None, None) => None,
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chassis::peer::ServiceName;
+use chassis::revocation::Silence;
 use chassis::service_identity::{PrivateKey, ServiceIdentity, ServiceKeys};
 use chassis::store::Postgres;
 use chassis::{Clock, listen, server};
@@ -17,7 +18,8 @@ use tokio::net::TcpListener;
 
 use crate::compose::{self, Process};
 use crate::config::{
-    self, Certificate, Database, Edge, EdgeOptions, Logging, Master, Places, PlacesOf, Problems,
+    self, Certificate, Database, Edge, EdgeOptions, Hearing, KeyManagement, KeyOptions, Logging,
+    Places, PlacesOf, Problems,
 };
 
 /// What `muster serve` can be told.
@@ -60,7 +62,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", env = "MUSTER_SERVICE_KEYS")]
     service_keys: Option<PathBuf>,
     #[command(flatten)]
-    master: Master,
+    keys: KeyManagement,
+    #[command(flatten)]
+    hearing: Hearing,
     #[command(flatten)]
     edge: Edge,
     #[command(flatten)]
@@ -113,8 +117,9 @@ struct Checked {
     places: Vec<PlacesOf>,
     /// There for every service, and not for the gateway.
     database: Option<Postgres>,
-    /// There for key management.
-    master: Option<[u8; 32]>,
+    /// With a master key for key management.
+    key_options: KeyOptions,
+    silence: Silence,
     edge: EdgeOptions,
 }
 
@@ -137,8 +142,11 @@ impl Serve {
             Some(address) => Some(compose::bind(address).await?),
             None => None,
         };
+        if self.service == Which::KeyManagement && !checked.key_options.has_issuer {
+            tracing::warn!("--issuer is not set: who discovers us needs the URL of the gateway");
+        }
         let clock = Clock::system();
-        let process = Process::new(clock.clone(), checked.keys.clone());
+        let process = Process::new(clock.clone(), checked.keys.clone(), checked.silence);
         let identity = ServiceIdentity::new(name, &checked.key, clock);
         let stack = self.assemble(&process, identity, checked).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -181,8 +189,9 @@ impl Serve {
         if database.is_none() && self.service != Which::Gateway {
             problems.add("--database-url is needed, such as postgres://user@host/muster");
         }
-        let master = self.master.check(&mut problems);
-        if master.is_none() && self.service == Which::KeyManagement {
+        let key_options = self.keys.check(&mut problems);
+        let silence = self.hearing.check(&mut problems);
+        if key_options.master.is_none() && self.service == Which::KeyManagement {
             problems.add("MUSTER_MASTER_KEY or --master-key-file is needed; `muster admin master-key` makes one");
         }
         if self.tls_client_ca.is_some() && self.service == Which::Gateway {
@@ -194,7 +203,8 @@ impl Serve {
             keys,
             places,
             database,
-            master,
+            key_options,
+            silence,
             edge,
         });
         problems.or(checked)
@@ -227,7 +237,11 @@ impl Serve {
         let database = checked.database.ok_or_else(Problems::default)?;
         let store = compose::postgres(service, &database, &process.clock).await?;
         process.health.need_database("database", store.clone());
-        let stack = process.service(service, store, identity.clone(), checked.master.as_ref())?;
+        let KeyOptions {
+            master, settings, ..
+        } = &checked.key_options;
+        let keys = master.as_ref().map(|master| (master, settings));
+        let stack = process.service(service, store, identity.clone(), keys)?;
         // Key management asks itself for its keys and revocations.
         process.peers.set(service, stack.clone());
         process.follow(identity);

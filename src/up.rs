@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chassis::health::Health;
 use chassis::peer::{ServiceName, Stack};
+use chassis::revocation::Silence;
 use chassis::service_identity::KeyRing;
 use chassis::store::Postgres;
 use chassis::{Clock, Error, Result, listen};
@@ -20,7 +21,10 @@ use gateway::Gateway;
 
 use crate::bootstrap::{self, Administrator, FirstStart};
 use crate::compose::{self, Process};
-use crate::config::{self, Certificate, Database, Edge, EdgeOptions, Logging, Master, Problems};
+use crate::config::{
+    self, Certificate, Database, Edge, EdgeOptions, Hearing, KeyManagement, KeyOptions, Logging,
+    Masters, Problems,
+};
 use crate::data_dir::{self, DataDir};
 use crate::migrate;
 
@@ -49,7 +53,9 @@ pub(crate) struct Up {
     #[command(flatten)]
     edge: Edge,
     #[command(flatten)]
-    master: Master,
+    keys: KeyManagement,
+    #[command(flatten)]
+    hearing: Hearing,
     /// E-mail address of the administrator that the first start creates; the
     /// password is MUSTER_ADMIN_PASSWORD, else generated and shown once
     #[arg(long, env = "MUSTER_ADMIN_EMAIL", default_value = "admin@example.com")]
@@ -64,7 +70,8 @@ pub(crate) struct Up {
 /// What was told, once it was checked.
 struct Checked {
     database: Option<Postgres>,
-    master: Option<[u8; 32]>,
+    keys: KeyOptions,
+    silence: Silence,
     edge: EdgeOptions,
     administrator: Administrator,
 }
@@ -92,8 +99,15 @@ impl Up {
         let data = DataDir::open(&self.data).map_err(Problems::one)?;
         let listener = compose::bind(self.listen).await?;
         let clock = Clock::system();
-        let master = checked.master.map_or_else(|| data.master_key(), Ok);
+        let master = checked.keys.master;
+        let master = master.map_or_else(|| data.master_key().map(Masters::only), Ok);
         let master = master.map_err(Problems::one)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = listener.local_addr();
+        let address = address.map_err(|e| Problems::one(e.to_string()))?;
+        if !checked.keys.has_issuer {
+            checked.keys.settings.issuer = issuer(scheme, address);
+        }
         let embedded = checked.database.is_none();
         let first = FirstStart::note(&data, embedded, &clock, &mut checked.administrator)
             .map_err(Problems::one)?;
@@ -106,9 +120,6 @@ impl Up {
             clock,
         )
         .await?;
-        let address = listener.local_addr();
-        let address = address.map_err(|e| Problems::one(e.to_string()))?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
         greet(
             &format!("{scheme}://{address}"),
             &self.data,
@@ -127,7 +138,8 @@ impl Up {
     fn check(&self) -> std::result::Result<Checked, Problems> {
         let mut problems = Problems::default();
         let database = self.database.check(&mut problems);
-        let master = self.master.check(&mut problems);
+        let keys = self.keys.check(&mut problems);
+        let silence = self.hearing.check(&mut problems);
         let edge = self.edge.check(&mut problems);
         config::check_email(&self.admin_email, &mut problems);
         let password = config::admin_password(&mut problems);
@@ -145,10 +157,22 @@ impl Up {
                 });
         problems.or(administrator.map(|administrator| Checked {
             database,
-            master,
+            keys,
+            silence,
             edge,
             administrator,
         }))
+    }
+}
+
+/// Who issues tokens, if nobody says: where we listen.
+fn issuer(scheme: &str, address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => {
+            tracing::warn!("--issuer is not set: who discovers us from elsewhere needs our URL");
+            format!("{scheme}://localhost:{}", address.port())
+        }
+        false => format!("{scheme}://{address}"),
     }
 }
 
@@ -160,14 +184,14 @@ fn generated_password() -> std::io::Result<String> {
 async fn assemble(
     data: &DataDir,
     checked: &Checked,
-    master: &[u8; 32],
+    master: &Masters,
     first: Option<&FirstStart>,
     tls: bool,
     clock: Clock,
 ) -> Result<Assembled> {
     // The services are one process: their keys need not outlive it.
     let ring = KeyRing::generate()?;
-    let process = Process::new(clock.clone(), ring.public().clone());
+    let process = Process::new(clock.clone(), ring.public().clone(), checked.silence);
     for name in ServiceName::ALL {
         let store = match &checked.database {
             Some(database) => {
@@ -184,7 +208,12 @@ async fn assemble(
         let part = format!("{}'s database", name.as_str());
         process.health.need_database(&part, store.clone());
         let identity = ring.identity(name.as_str(), clock.clone())?;
-        let stack = process.service(name, store, identity, Some(master))?;
+        let stack = process.service(
+            name,
+            store,
+            identity,
+            Some((master, &checked.keys.settings)),
+        )?;
         process.peers.set(name, stack);
     }
     let identity = ring.identity("gateway", clock.clone())?;
