@@ -1,0 +1,71 @@
+//! Many calls at once, and how long they take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::{Failure, say};
+
+/// What a run of calls came to.
+pub(crate) struct Figures {
+    pub(crate) per_second: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Figures {
+    pub(crate) fn say(&self, what: &str) {
+        say(&format!(
+            "{what:<44} {:>9.0}/s   p50 {:>7} us   p99 {:>7} us",
+            self.per_second,
+            self.p50.as_micros(),
+            self.p99.as_micros()
+        ));
+    }
+}
+
+/// Makes `calls` calls, `at_once` at a time; each is told which one it is.
+pub(crate) async fn run<F>(
+    calls: usize,
+    at_once: usize,
+    call: impl Fn(usize, usize) -> F + Send + Sync + 'static,
+) -> Result<Figures, Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send,
+{
+    let (call, next) = (Arc::new(call), Arc::new(AtomicUsize::new(0)));
+    let begun = Instant::now();
+    let workers: Vec<_> = (0..at_once)
+        .map(|worker| {
+            let (call, next) = (call.clone(), next.clone());
+            tokio::spawn(async move {
+                let mut took = Vec::with_capacity(calls / at_once + 1);
+                loop {
+                    let this = next.fetch_add(1, Ordering::Relaxed);
+                    if this >= calls {
+                        return Ok::<_, Failure>(took);
+                    }
+                    let begun = Instant::now();
+                    call(worker, this).await?;
+                    took.push(begun.elapsed());
+                }
+            })
+        })
+        .collect();
+    let mut took = Vec::with_capacity(calls);
+    for worker in workers {
+        took.extend(worker.await??);
+    }
+    let all = begun.elapsed();
+    took.sort_unstable();
+    let at = |percent: usize| {
+        took.get(took.len() * percent / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    Ok(Figures {
+        per_second: took.len() as f64 / all.as_secs_f64(),
+        p50: at(50),
+        p99: at(99),
+    })
+}
