@@ -19,6 +19,7 @@ pub mod error;
 pub mod hash;
 pub mod health;
 pub mod listen;
+pub mod outbox;
 pub mod mask;
 pub mod paging;
 pub mod peer;

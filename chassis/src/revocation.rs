@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
+use proto::keys::WatchRevocationsRequest;
 use proto::keys::credential_service_client::CredentialServiceClient;
-use proto::keys::{RevokeRequest, WatchRevocationsRequest};
 use uuid::Uuid;
 
 use crate::caller::Principal;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::peer::{Peers, ServiceName};
 use crate::service_identity::ServiceIdentity;
 use crate::time::date_time;
@@ -28,9 +28,6 @@ pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait before asking again for a stream that has ended.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// How long to wait before asking again for a revocation.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a verifier does with tokens while the stream of revocations is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,28 +236,6 @@ impl fmt::Display for Revocable {
 /// together, when the password changes.
 pub fn password_jti(user: Uuid) -> String {
     format!("password/{user}")
-}
-
-/// Has key management revoke a subject, after the commit of what ends it. If
-/// it is away, goes on asking: the change is made, and can't be made again.
-pub async fn revoke(peers: &Peers, identity: &ServiceIdentity, subject: &Revocable) {
-    let (peers, identity, subject) = (peers.clone(), identity.clone(), subject.to_string());
-    let once = async move || {
-        let request = RevokeRequest {
-            subject: subject.clone(),
-        };
-        let mut keys = CredentialServiceClient::new(peers.get(ServiceName::KeyManagement));
-        let done = keys.revoke(identity.request(request)?).await;
-        done.map(drop).map_err(Error::from)
-    };
-    let Err(error) = once().await else { return };
-    tracing::warn!(%error, "key management can't revoke yet; asking again");
-    tokio::spawn(async move {
-        while once().await.is_err() {
-            tokio::time::sleep(AGAIN).await;
-        }
-        tracing::info!("what was to be revoked is revoked");
-    });
 }
 
 /// Follows key management's stream of revocations for as long as it is

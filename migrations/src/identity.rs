@@ -13,6 +13,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_users::Migration),
             Box::new(crate::events::Migration),
+            Box::new(crate::outbox::Migration),
         ]
     }
 }

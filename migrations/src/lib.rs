@@ -6,6 +6,7 @@
 mod events;
 pub mod identity;
 pub mod keys;
+mod outbox;
 pub mod registry;
 mod schema;
 pub mod tenancy;

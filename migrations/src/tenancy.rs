@@ -1,6 +1,7 @@
 //! Tables of tenancy.
 
 mod m0001_tenants;
+mod m0004_revision;
 
 use sea_orm_migration::prelude::*;
 
@@ -13,6 +14,8 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_tenants::Migration),
             Box::new(crate::events::Migration),
+            Box::new(crate::outbox::Migration),
+            Box::new(m0004_revision::Migration),
         ]
     }
 }

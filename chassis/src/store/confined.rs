@@ -176,6 +176,10 @@ impl WriteTx {
         Ok(row.insert(&self.0.tx).await?)
     }
 
+    pub(crate) fn connection(&self) -> &DatabaseTransaction {
+        &self.0.tx
+    }
+
     pub(super) fn finish(self) -> DatabaseTransaction {
         self.0.tx
     }

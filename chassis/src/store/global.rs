@@ -63,6 +63,10 @@ impl GlobalTx {
         Ok(query.exec(&self.0).await?.rows_affected)
     }
 
+    pub(crate) fn connection(&self) -> &DatabaseTransaction {
+        &self.0
+    }
+
     pub(super) fn finish(self) -> DatabaseTransaction {
         self.0
     }

@@ -5,6 +5,7 @@
 
 use aws_lc_rs::rand;
 use chassis::caller::{Principal, TenantId};
+use chassis::outbox::Outbox;
 use chassis::revocation::Revocable;
 use chassis::service_identity::OnBehalfOf;
 use chassis::store::{Record, Store};
@@ -51,6 +52,7 @@ pub(crate) struct Auth {
     pub(crate) clock: Clock,
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Tokens,
+    pub(crate) outbox: Outbox,
     pub(crate) memberships: Memberships,
 }
 
@@ -115,20 +117,22 @@ impl AuthService for Auth {
             .col_expr(session::Column::EndTime, Expr::value(self.clock.now()))
             .filter(session::Column::Id.eq(session))
             .filter(session::Column::EndTime.is_null());
-        // A session that has ended already is to be forgotten by everybody all the same.
-        if let Ok(live) = self.live_session(session).await {
-            let record = Record::new(
-                live.session.tenant_id,
-                subject.principal(),
-                (SESSIONS, session),
-            );
-            self.store
-                .change_global("end the caller's own session", record, async |tx| {
-                    tx.update_many(query).await
-                })
-                .await?;
-        }
-        self.tokens.revoke(&Revocable::Session(session)).await;
+        let live = match self.live_session(session).await {
+            Ok(live) => Some(live.session),
+            Err(Error::Unauthenticated { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let record =
+            live.map(|row| Record::new(row.tenant_id, subject.principal(), (SESSIONS, session)));
+        // What came from a session that has ended already is to end all the same.
+        let letter = self
+            .store
+            .change_global("end the caller's own session", record, async |tx| {
+                tx.update_many(query).await?;
+                Outbox::revoke(tx, &Revocable::Session(session)).await
+            })
+            .await?;
+        self.outbox.deliver([letter]).await;
         Ok(Response::new(LogoutResponse {}))
     }
 

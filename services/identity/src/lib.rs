@@ -9,6 +9,7 @@ mod session_token;
 mod tokens;
 mod users;
 
+use chassis::outbox::Outbox;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
 use chassis::service_identity::ServiceIdentity;
@@ -31,6 +32,7 @@ pub fn stack(
 ) -> Stack {
     let audit = audit::service(ServiceName::Identity, store.clone());
     let passwords = passwords::Passwords::new();
+    let outbox = Outbox::new(store.clone(), peers.clone(), identity.clone());
     let tokens = tokens::Tokens {
         peers: peers.clone(),
         identity: identity.clone(),
@@ -40,7 +42,7 @@ pub fn stack(
         store: store.clone(),
         clock: clock.clone(),
         passwords: passwords.clone(),
-        tokens: tokens.clone(),
+        outbox: outbox.clone(),
         memberships: memberships.clone(),
     };
     let auth = auth::Auth {
@@ -48,6 +50,7 @@ pub fn stack(
         clock,
         passwords,
         tokens,
+        outbox,
         memberships,
     };
     ServiceStack::new(ServiceName::Identity, verifier)

@@ -1,8 +1,7 @@
 //! What this service asks of key management: tokens for users whom it has
-//! authenticated, and the end of tokens.
+//! authenticated.
 
 use chassis::peer::{Peer, Peers, ServiceName};
-use chassis::revocation::{self, Revocable};
 use chassis::service_identity::{OnBehalfOf, ServiceIdentity};
 use chassis::time::timestamp;
 use chassis::{Error, Result, Subject};
@@ -53,12 +52,6 @@ impl Tokens {
         let request = wanted(user, session, permissions, issued);
         self.mint(self.identity.request_for(tenant, &[], request)?)
             .await
-    }
-
-    /// Ends every token of a subject that was issued until now. To be called
-    /// after the commit of what ends them.
-    pub(crate) async fn revoke(&self, subject: &Revocable) {
-        revocation::revoke(&self.peers, &self.identity, subject).await;
     }
 
     async fn mint(

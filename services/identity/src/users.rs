@@ -1,6 +1,7 @@
 //! UserService: people who log in.
 
 use chassis::caller::Principal;
+use chassis::outbox::{Letter, Outbox};
 use chassis::paging::Page;
 use chassis::revocation::Revocable;
 use chassis::store::{GlobalTx, Record, Store, WriteTx};
@@ -23,7 +24,6 @@ use crate::entity::{session, user};
 use crate::id;
 use crate::memberships::Memberships;
 use crate::passwords::Passwords;
-use crate::tokens::Tokens;
 
 /// The collection, as in the resource names of records.
 const USERS: &str = "users";
@@ -32,7 +32,7 @@ pub(crate) struct Users {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) passwords: Passwords,
-    pub(crate) tokens: Tokens,
+    pub(crate) outbox: Outbox,
     pub(crate) memberships: Memberships,
 }
 
@@ -134,16 +134,16 @@ impl UserService for Users {
         }
         self.memberships.not_above(&caller, id).await?;
         let now = self.clock.now();
-        let row = self
+        let user = Revocable::Principal(Principal::User(id));
+        let (row, letter) = self
             .store
             .change(&caller, (USERS, id), async |tx| {
                 let row = set_state(tx, id, user::State::Disabled, now).await?;
                 tx.update_many(end_sessions(id, now)).await?;
-                Ok(row)
+                Ok((row, Outbox::revoke(tx, &user).await?))
             })
             .await?;
-        let user = Revocable::Principal(Principal::User(id));
-        self.tokens.revoke(&user).await;
+        self.outbox.deliver([letter]).await;
         Ok(Response::new(row.into()))
     }
 
@@ -179,17 +179,14 @@ impl UserService for Users {
         let hash = self.passwords.hash(request.new_password.into()).await?;
         let now = self.clock.now();
         let record = Record::new(user.tenant_id, subject.principal(), (USERS, id));
-        let ended = self
+        let letters = self
             .store
             .change_global("change the caller's own password", record, async |tx| {
                 set_password(tx, &user, &hash, now).await?;
                 end_other_sessions(tx, id, subject.session(), now).await
             })
             .await?;
-        self.tokens.revoke(&Revocable::password(id)).await;
-        for session in ended {
-            self.tokens.revoke(&Revocable::Session(session)).await;
-        }
+        self.outbox.deliver(letters).await;
         Ok(Response::new(ChangePasswordResponse {}))
     }
 }
@@ -237,13 +234,13 @@ async fn set_password(
     }
 }
 
-/// Ends the user's sessions but one; answers which.
+/// Ends the user's sessions but one, and what came from the old password.
 async fn end_other_sessions(
     tx: &GlobalTx,
     user: Uuid,
     kept: Option<Uuid>,
     now: DateTime<Utc>,
-) -> Result<Vec<Uuid>, Error> {
+) -> Result<Vec<Letter>, Error> {
     let kept = kept.unwrap_or_default();
     let query = session::Entity::find()
         .filter(session::Column::UserId.eq(user))
@@ -252,7 +249,11 @@ async fn end_other_sessions(
     let ended = tx.all(query).await?;
     let query = end_sessions(user, now).filter(session::Column::Id.ne(kept));
     tx.update_many(query).await?;
-    Ok(ended.into_iter().map(|session| session.id).collect())
+    let mut letters = vec![Outbox::revoke(tx, &Revocable::password(user)).await?];
+    for session in ended {
+        letters.push(Outbox::revoke(tx, &Revocable::Session(session.id)).await?);
+    }
+    Ok(letters)
 }
 
 /// Ends all sessions of a user.

@@ -6,6 +6,7 @@ mod members;
 mod roles;
 mod tenants;
 
+use chassis::outbox::Outbox;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
 use chassis::service_identity::ServiceIdentity;
@@ -27,15 +28,18 @@ pub fn stack(
     verifier: Verifier,
 ) -> Stack {
     let audit = audit::service(ServiceName::Tenancy, store.clone());
+    let outbox = Outbox::new(store.clone(), peers.clone(), identity.clone());
     let tenants = tenants::Tenants {
         store: store.clone(),
         clock: clock.clone(),
+        outbox: outbox.clone(),
     };
     let members = members::Members {
         store,
         clock,
         peers,
         identity,
+        outbox,
     };
     ServiceStack::new(ServiceName::Tenancy, verifier)
         .with(TenantServiceServer::new(tenants))

@@ -1,8 +1,9 @@
 //! MemberService: who may do what on behalf of a tenant.
 
+use chassis::outbox::{Letter, Outbox};
 use chassis::paging::Page;
 use chassis::peer::{Peers, ServiceName};
-use chassis::revocation::{self, Revocable};
+use chassis::revocation::Revocable;
 use chassis::service_identity::ServiceIdentity;
 use chassis::store::{ReadTx, Store, WriteTx};
 use chassis::time::timestamp;
@@ -33,6 +34,7 @@ pub(crate) struct Members {
     pub(crate) clock: Clock,
     pub(crate) peers: Peers,
     pub(crate) identity: ServiceIdentity,
+    pub(crate) outbox: Outbox,
 }
 
 #[tonic::async_trait]
@@ -98,7 +100,7 @@ impl MemberService for Members {
         let (user, role) = wanted(request.member)?;
         caller.may_grant(role.permissions())?;
         let now = self.clock.now();
-        let row = self
+        let (row, letter) = self
             .store
             .change(&caller, (MEMBERS, user), async |tx| {
                 let member = tx.one(of(user)).await?.ok_or_else(|| missing(user))?;
@@ -112,10 +114,10 @@ impl MemberService for Members {
                     update_time: Set(now),
                     ..Default::default()
                 };
-                tx.update(row).await
+                Ok((tx.update(row).await?, revoke(tx, user).await?))
             })
             .await?;
-        self.revoke(&caller, user).await;
+        self.outbox.deliver([letter]).await;
         Ok(Response::new(row.into()))
     }
 
@@ -125,22 +127,18 @@ impl MemberService for Members {
     ) -> Result<Response<DeleteMemberResponse>, Status> {
         let (caller, request) = open(request)?;
         let user = id("user_id", &request.user_id)?;
-        let deleted = self
+        let letter = self
             .store
             .change(&caller, (MEMBERS, user), async |tx| {
                 let member = tx.one(of(user)).await?.ok_or_else(|| missing(user))?;
                 caller.may_grant(member.role.permissions())?;
                 is_not_last_owner(tx, user).await?;
                 tx.delete(member::Entity::delete_many().filter(is(user)))
-                    .await
+                    .await?;
+                revoke(tx, user).await
             })
-            .await;
-        // Also when it is gone already: then this may be another attempt
-        // after one that deleted, and was cut short before it revoked.
-        if matches!(deleted, Ok(_) | Err(Error::NotFound { .. })) {
-            self.revoke(&caller, user).await;
-        }
-        deleted?;
+            .await?;
+        self.outbox.deliver([letter]).await;
         Ok(Response::new(DeleteMemberResponse {}))
     }
 
@@ -194,14 +192,12 @@ impl Members {
             Err(status) => Err(status.into()),
         }
     }
+}
 
-    /// Ends the tokens that came from a membership. Called after the commit:
-    /// a token that is made in between is revoked too.
-    async fn revoke(&self, caller: &Caller, user: Uuid) {
-        let tenant = caller.tenant().0;
-        let member = Revocable::Member { tenant, user };
-        revocation::revoke(&self.peers, &self.identity, &member).await;
-    }
+/// Ends the tokens that came from a membership.
+async fn revoke(tx: &WriteTx, user: Uuid) -> Result<Letter, Error> {
+    let tenant = tx.tenant().0;
+    Outbox::revoke(tx, &Revocable::Member { tenant, user }).await
 }
 
 /// The user and role that a request names.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chassis::caller::Principal;
 use chassis::error::Constraint;
+use chassis::outbox::Outbox;
 use chassis::paging::Page;
 use chassis::store::{Record, Store};
 use chassis::time::timestamp;
@@ -11,10 +12,11 @@ use chassis::{Caller, Clock, Error, open, open_subject};
 use proto::tenancy::tenant_service_server::TenantService;
 use proto::tenancy::{
     CreateFirstTenantRequest, CreateTenantRequest, GetTenantRequest, ListMyTenantsRequest,
-    ListMyTenantsResponse, MyTenant, Tenant,
+    ListMyTenantsResponse, MyTenant, ResumeTenantRequest, SuspendTenantRequest, Tenant,
 };
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -28,22 +30,29 @@ const TENANTS: &str = "tenants";
 pub(crate) struct Tenants {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    pub(crate) outbox: Outbox,
 }
 
 #[tonic::async_trait]
 impl TenantService for Tenants {
     async fn suspend_tenant(
         &self,
-        _: Request<proto::tenancy::SuspendTenantRequest>,
-    ) -> Result<Response<proto::tenancy::Tenant>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<SuspendTenantRequest>,
+    ) -> Result<Response<Tenant>, Status> {
+        let (caller, request) = open(request)?;
+        let tenant = id("id", &request.id)?;
+        let row = self.set_state(&caller, tenant, tenant::State::Suspended);
+        Ok(Response::new(row.await?.into()))
     }
 
     async fn resume_tenant(
         &self,
-        _: Request<proto::tenancy::ResumeTenantRequest>,
-    ) -> Result<Response<proto::tenancy::Tenant>, Status> {
-        Err(Status::unimplemented("not yet"))
+        request: Request<ResumeTenantRequest>,
+    ) -> Result<Response<Tenant>, Status> {
+        let (caller, request) = open(request)?;
+        let tenant = id("id", &request.id)?;
+        let row = self.set_state(&caller, tenant, tenant::State::Active);
+        Ok(Response::new(row.await?.into()))
     }
 
     async fn create_tenant(
@@ -126,6 +135,7 @@ impl Tenants {
             display_name: Set(display_name),
             parent: Set(parent),
             state: Set(tenant::State::Active),
+            revision: Set(0),
             create_time: Set(now),
             update_time: Set(now),
             ..Default::default()
@@ -142,6 +152,43 @@ impl Tenants {
             update_time: Set(now),
             ..Default::default()
         }
+    }
+
+    /// Suspends or resumes a tenant right below the caller's.
+    async fn set_state(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        state: tenant::State,
+    ) -> Result<tenant::Model, Error> {
+        let now = self.clock.now();
+        let below = tenant::Entity::find()
+            .filter(tenant::Column::TenantId.eq(id))
+            .filter(tenant::Column::Parent.eq(caller.tenant().0))
+            .lock_exclusive();
+        let record = Record::new(id, caller.principal(), (TENANTS, id));
+        let (row, letter) = self
+            .store
+            .change_global("suspend or resume a tenant below", record, async |tx| {
+                let row = tx.one(below).await?;
+                let row = row.ok_or_else(|| Error::not_found("tenant", id))?;
+                if row.state == state {
+                    return Ok((row, None));
+                }
+                let row = tenant::Model {
+                    state,
+                    revision: row.revision + 1,
+                    update_time: now,
+                    ..row
+                };
+                tx.update_many(changed(&row)).await?;
+                let suspended = state == tenant::State::Suspended;
+                let letter = Outbox::set_tenant_state(tx, id, suspended, row.revision);
+                Ok((row, Some(letter.await?)))
+            })
+            .await?;
+        self.outbox.deliver(letter).await;
+        Ok(row)
     }
 
     /// One page of the tenants that a user is a member of.
@@ -186,6 +233,15 @@ impl Tenants {
             next_page_token: String::new(),
         })
     }
+}
+
+/// Writes a tenant's state to its row.
+fn changed(row: &tenant::Model) -> UpdateMany<tenant::Entity> {
+    tenant::Entity::update_many()
+        .col_expr(tenant::Column::State, Expr::value(row.state))
+        .col_expr(tenant::Column::Revision, Expr::value(row.revision))
+        .col_expr(tenant::Column::UpdateTime, Expr::value(row.update_time))
+        .filter(tenant::Column::Number.eq(row.number))
 }
 
 /// The schema has room for one tenant without a parent.

@@ -11,6 +11,8 @@ pub(crate) struct Model {
     pub display_name: String,
     pub parent: Option<Uuid>,
     pub state: State,
+    /// How often it was suspended or resumed.
+    pub revision: i64,
     pub create_time: DateTimeUtc,
     pub update_time: DateTimeUtc,
 }
