@@ -2,28 +2,32 @@
 
 use chassis::caller::Principal;
 use chassis::paging::Page;
-use chassis::permissions::Permissions;
 use chassis::revocation::Revocable;
-use chassis::time::timestamp;
-use chassis::{Error, Result, open};
+use chassis::{Caller, Error, Result, open};
 use proto::keys::api_client_service_server::ApiClientService;
 use proto::keys::{
     ApiClient, CreateApiClientRequest, CreateApiClientResponse, DeleteApiClientRequest,
-    DeleteApiClientResponse, GetApiClientRequest, ListApiClientsRequest, ListApiClientsResponse,
-    get_api_client_request,
+    DeleteApiClientResponse, FinishApiClientRotationRequest, GetApiClientRequest,
+    GetApiClientRotationRequest, ImportApiClientRequest, ListApiClientsRequest,
+    ListApiClientsResponse, RotateApiClientRequest, RotateApiClientResponse, Rotation,
+    UpdateApiClientRequest, get_api_client_request,
 };
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::prelude::Uuid;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect,
+};
 use tonic::{Request, Response, Status};
 
 use crate::Parts;
 use crate::api_keys::chosen;
+use crate::client_row::{self, shown};
 use crate::entity::api_client::{ActiveModel, Column, Entity, Model};
-use crate::grants;
+use crate::entity::key_policy;
 use crate::key_format;
-use crate::rotation::Holder;
+use crate::lookup::is_secret;
+use crate::rotation::{self, Holder, Kept};
 
-/// How long tokens live if the client does not say, in seconds.
-const DEFAULT_TTL: i32 = 600;
 /// 32 characters of 62: 190 bits.
 const CLIENT_KEY: usize = 32;
 /// 48 characters of 62: 285 bits.
@@ -36,88 +40,42 @@ pub(crate) struct ApiClients(pub(crate) Parts);
 
 #[tonic::async_trait]
 impl ApiClientService for ApiClients {
-    async fn update_api_client(
-        &self,
-        _: Request<proto::keys::UpdateApiClientRequest>,
-    ) -> Result<Response<proto::keys::ApiClient>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn rotate_api_client(
-        &self,
-        _: Request<proto::keys::RotateApiClientRequest>,
-    ) -> Result<Response<proto::keys::RotateApiClientResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn get_api_client_rotation(
-        &self,
-        _: Request<proto::keys::GetApiClientRotationRequest>,
-    ) -> Result<Response<proto::keys::Rotation>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn finish_api_client_rotation(
-        &self,
-        _: Request<proto::keys::FinishApiClientRotationRequest>,
-    ) -> Result<Response<proto::keys::Rotation>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn import_api_client(
-        &self,
-        _: Request<proto::keys::ImportApiClientRequest>,
-    ) -> Result<Response<proto::keys::ApiClient>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
     async fn create_api_client(
         &self,
         request: Request<CreateApiClientRequest>,
     ) -> Result<Response<CreateApiClientResponse>, Status> {
         let (caller, req) = open(request)?;
-        let client = req.api_client.unwrap_or_default();
-        let granted = grants::granted(&caller, &client.permissions, "api_client.permissions")?;
+        let mut client = req.api_client.unwrap_or_default();
+        client.client_key = given_or_random(client.client_key, CLIENT_KEY)?;
         let client_secret = given_or_random(req.client_secret, CLIENT_SECRET)?;
         let hash = self.0.vault.peppers().await?.hash(&client_secret)?;
-        let ttl = client
-            .token_ttl
-            .map_or(Ok(DEFAULT_TTL), |ttl| i32::try_from(ttl.seconds));
         let id = chosen(&req.api_client_id).unwrap_or_else(|| self.0.clock.new_id());
-        let row = ActiveModel {
-            id: Set(id),
-            tenant_number: Set(caller.tenant_number()),
-            client_key: Set(given_or_random(client.client_key, CLIENT_KEY)?),
-            display_name: Set(client.display_name),
-            permissions: Set(granted.to_scope()),
-            metadata: Set(grants::stored(client.metadata)),
-            creator: Set(caller.principal().to_string()),
-            disabled: Set(client.disabled),
-            token_ttl: Set(ttl.map_err(Error::internal)?),
-            is_foreign: Set(false),
-            create_time: Set(self.0.clock.now()),
-            ..Default::default()
-        };
-        let row = self
-            .0
-            .store
-            .change(&caller, (API_CLIENTS, id), async |tx| {
-                let row = tx.insert(row).await?;
-                let now = self.0.clock.now();
-                Holder::Client(id).begin(tx, hash.into(), now).await?;
-                Ok(row)
-            })
-            .await
-            .map_err(|e| {
-                e.unique(&[
-                    ("client_key", "api_client.client_key"),
-                    ("id", "api_client_id"),
-                ])
-            })?;
+        let row = client_row::new(&caller, client, id, self.0.clock.now())?;
+        let row = self.insert(&caller, id, row, hash.into()).await?;
         Ok(Response::new(CreateApiClientResponse {
             api_client: Some(shown(row)),
             client_secret,
         }))
+    }
+
+    async fn import_api_client(
+        &self,
+        request: Request<ImportApiClientRequest>,
+    ) -> Result<Response<ApiClient>, Status> {
+        let (caller, req) = open(request)?;
+        let client = req.api_client.unwrap_or_default();
+        if client.client_key.is_empty() {
+            let why = "is required: the one that the client's program has";
+            return Err(Error::invalid("api_client.client_key", why).into());
+        }
+        let kept = client_row::imported(&self.0.vault.peppers().await?, req.secret)?;
+        let id = chosen(&req.api_client_id).unwrap_or_else(|| self.0.clock.new_id());
+        let row = ActiveModel {
+            is_foreign: Set(true),
+            ..client_row::new(&caller, client, id, self.0.clock.now())?
+        };
+        let row = self.insert(&caller, id, row, kept).await?;
+        Ok(Response::new(shown(row)))
     }
 
     async fn get_api_client(
@@ -167,6 +125,102 @@ impl ApiClientService for ApiClients {
         }))
     }
 
+    async fn update_api_client(
+        &self,
+        request: Request<UpdateApiClientRequest>,
+    ) -> Result<Response<ApiClient>, Status> {
+        let (caller, req) = open(request)?;
+        let id = req.api_client.as_ref().map(|client| client.id.clone());
+        let id = id.unwrap_or_default();
+        let now = self.0.clock.now();
+        let row = self
+            .0
+            .store
+            .change(&caller, (API_CLIENTS, &id), async |tx| {
+                let row = client_row::locked(tx, &id).await?;
+                let client = row.id;
+                let changed = client_row::update(&req, row, now)?;
+                if changed.narrowed {
+                    self.0.end_tokens(tx, client, now).await?;
+                }
+                tx.update(changed.row).await
+            })
+            .await?;
+        Ok(Response::new(shown(row)))
+    }
+
+    async fn rotate_api_client(
+        &self,
+        request: Request<RotateApiClientRequest>,
+    ) -> Result<Response<RotateApiClientResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let is_present = self.is_present(&caller, &req).await?;
+        let client_secret = given_or_random(req.client_secret, CLIENT_SECRET)?;
+        let hash = self.0.vault.peppers().await?.hash(&client_secret)?;
+        let now = self.0.clock.now();
+        let (row, rotation) = self
+            .0
+            .store
+            .change(&caller, (API_CLIENTS, &req.id), async |tx| {
+                let mut row = client_row::locked(tx, &req.id).await?;
+                let holder = Holder::Client(row.id);
+                if !is_present {
+                    let policy = tx.one(key_policy::Entity::find()).await?;
+                    let overlap =
+                        rotation::overlap(req.overlap.as_ref(), policy.as_ref(), "overlap")?;
+                    let revoker = &self.0.revoker;
+                    holder
+                        .rotate(tx, revoker, hash.into(), overlap, now)
+                        .await?;
+                    let changed = ActiveModel {
+                        is_foreign: Set(false),
+                        update_time: Set(Some(now)),
+                        ..row.into_active_model()
+                    };
+                    row = tx.update(changed).await?;
+                }
+                Ok((row, holder.rotation(tx, now).await?))
+            })
+            .await?;
+        Ok(Response::new(RotateApiClientResponse {
+            api_client: Some(shown(row)),
+            client_secret,
+            rotation: Some(rotation),
+        }))
+    }
+
+    async fn get_api_client_rotation(
+        &self,
+        request: Request<GetApiClientRotationRequest>,
+    ) -> Result<Response<Rotation>, Status> {
+        let (caller, req) = open(request)?;
+        let tx = self.0.store.read(&caller).await?;
+        let query = Entity::find().filter(Column::Id.eq(chosen(&req.id)));
+        let row = tx.one(query).await?;
+        let row = row.ok_or_else(|| Error::not_found("API client", req.id))?;
+        let rotation = Holder::Client(row.id).rotation(&tx, self.0.clock.now());
+        Ok(Response::new(rotation.await?))
+    }
+
+    async fn finish_api_client_rotation(
+        &self,
+        request: Request<FinishApiClientRotationRequest>,
+    ) -> Result<Response<Rotation>, Status> {
+        let (caller, req) = open(request)?;
+        let now = self.0.clock.now();
+        let rotation = self
+            .0
+            .store
+            .change(&caller, (API_CLIENTS, &req.id), async |tx| {
+                let row = client_row::locked(tx, &req.id).await?;
+                let holder = Holder::Client(row.id);
+                holder.end_overlap(tx, &self.0.revoker, now, now).await?;
+                holder.rotation(tx, now).await
+            })
+            .await?;
+        Ok(Response::new(rotation))
+    }
+
     async fn delete_api_client(
         &self,
         request: Request<DeleteApiClientRequest>,
@@ -189,32 +243,52 @@ impl ApiClientService for ApiClients {
     }
 }
 
+impl ApiClients {
+    /// Stores a new client with its first secret.
+    async fn insert(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        row: ActiveModel,
+        kept: Kept,
+    ) -> Result<Model> {
+        let now = self.0.clock.now();
+        let inserted = self
+            .0
+            .store
+            .change(caller, (API_CLIENTS, id), async |tx| {
+                let row = tx.insert(row).await?;
+                Holder::Client(id).begin(tx, kept, now).await?;
+                Ok(row)
+            })
+            .await;
+        inserted.map_err(|e| {
+            e.unique(&[
+                ("client_key", "api_client.client_key"),
+                ("id", "api_client_id"),
+            ])
+        })
+    }
+
+    /// Whether a client has the secret already that it shall be given.
+    async fn is_present(&self, caller: &Caller, req: &RotateApiClientRequest) -> Result<bool> {
+        if req.client_secret.is_empty() {
+            return Ok(false);
+        }
+        let tx = self.0.store.read(caller).await?;
+        let newest = Holder::Client(chosen(&req.id).unwrap_or_default()).newest(&tx);
+        let Some(newest) = newest.await? else {
+            return Ok(false);
+        };
+        let peppers = self.0.vault.peppers_with(newest.pepper).await?;
+        is_secret(&peppers, &newest, &req.client_secret).await
+    }
+}
+
 fn given_or_random(given: String, length: usize) -> Result<String> {
     if given.is_empty() {
         key_format::random(length)
     } else {
         Ok(given)
-    }
-}
-
-fn shown(row: Model) -> ApiClient {
-    ApiClient {
-        id: row.id.to_string(),
-        number: row.number,
-        client_key: row.client_key,
-        display_name: row.display_name,
-        permissions: Permissions::from_scope(&row.permissions)
-            .names()
-            .map(str::to_owned)
-            .collect(),
-        token_ttl: Some(prost_types::Duration {
-            seconds: row.token_ttl.into(),
-            nanos: 0,
-        }),
-        disabled: row.disabled,
-        metadata: grants::shown(row.metadata),
-        creator: row.creator,
-        create_time: Some(timestamp(row.create_time)),
-        ..ApiClient::default()
     }
 }

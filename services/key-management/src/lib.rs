@@ -11,10 +11,13 @@
 
 mod api_clients;
 mod api_keys;
+mod client_row;
 mod credentials;
 mod entity;
 mod foreign;
 mod grants;
+mod introspection;
+mod issued;
 pub mod key_format;
 mod leaks;
 mod lookup;

@@ -142,6 +142,17 @@ impl Holder {
         .map(drop)
     }
 
+    /// When the newest secret was made.
+    pub(crate) async fn replaced(self, tx: &ReadTx) -> Result<Option<DateTimeUtc>> {
+        let newest = tx.all(self.generations().limit(1)).await?;
+        Ok(newest.into_iter().next().map(|row| row.create_time))
+    }
+
+    /// The secret that was made last.
+    pub(crate) async fn newest(self, tx: &ReadTx) -> Result<Option<Model>> {
+        tx.one(self.generations()).await
+    }
+
     /// The secrets, and how they are used.
     pub(crate) async fn rotation(self, tx: &ReadTx, now: DateTimeUtc) -> Result<Rotation> {
         let rows = tx.all(self.generations().limit(SHOWN)).await?;
@@ -179,15 +190,20 @@ fn is_overlapping(row: &Model, now: DateTimeUtc) -> bool {
     row.end_time.is_some_and(|end| end > now)
 }
 
+/// How long an old secret may go on beside a new one.
+pub(crate) fn longest(policy: Option<&key_policy::Model>) -> TimeDelta {
+    policy
+        .and_then(|policy| policy.max_overlap)
+        .map_or(LONGEST, TimeDelta::seconds)
+}
+
 /// How long the old secret may go on, as wanted and as the policy allows.
 pub(crate) fn overlap(
     wanted: Option<&prost_types::Duration>,
     policy: Option<&key_policy::Model>,
     field: &str,
 ) -> Result<TimeDelta> {
-    let longest = policy
-        .and_then(|policy| policy.max_overlap)
-        .map_or(LONGEST, TimeDelta::seconds);
+    let longest = longest(policy);
     let Some(wanted) = wanted else {
         return Ok(OVERLAP.min(longest));
     };
