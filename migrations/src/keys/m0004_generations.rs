@@ -46,6 +46,14 @@ impl MigrationTrait for Migration {
         ] {
             manager.create_index(index).await?;
         }
+        // Which tokens of a tenant are alive, and which have long ended.
+        let ends = Index::create()
+            .name("tokens_tenant_id_expire_time")
+            .table("tokens")
+            .col("tenant_id")
+            .col("expire_time")
+            .take();
+        manager.create_index(ends).await?;
         for (table, column) in more_columns() {
             let table = Table::alter().table(table).add_column(column).to_owned();
             manager.alter_table(table).await?;
@@ -112,6 +120,11 @@ impl MigrationTrait for Migration {
             let table = Table::alter().table(table).drop_column(name).to_owned();
             manager.alter_table(table).await?;
         }
+        let ends = Index::drop()
+            .name("tokens_tenant_id_expire_time")
+            .table("tokens")
+            .to_owned();
+        manager.drop_index(ends).await?;
         for table in ["api_clients", "api_keys"] {
             let name = format!("{table}_tenant_id_number_key");
             let index = Index::drop().name(name).table(table).to_owned();

@@ -139,12 +139,17 @@ impl TokenService for Tokens {
             own || caller.holds(Permission::KeysVerify)
         });
         let Some(claims) = told else {
-            return Ok(Response::new(IntrospectTokenResponse::default()));
+            return Ok(inactive());
         };
         let client_key = match Principal::parse(&claims.sub) {
             Some(Principal::Client(client)) => {
                 let tx = self.0.store.read(&caller).await?;
-                issued::client(&tx, client).await?.client_key
+                match issued::client(&tx, client).await {
+                    Ok(row) => row.client_key,
+                    // Deleted just now.
+                    Err(Error::NotFound { .. }) => return Ok(inactive()),
+                    Err(error) => return Err(error.into()),
+                }
             }
             _ => String::new(),
         };
@@ -319,6 +324,10 @@ impl Tokens {
         .await?;
         self.0.revoker.write(tx, &token).await
     }
+}
+
+fn inactive() -> Response<IntrospectTokenResponse> {
+    Response::new(IntrospectTokenResponse::default())
 }
 
 /// The permissions of a token, as a scope: empty for all of the client's.
