@@ -1,21 +1,33 @@
 //! Secrets of other systems: how they are found and compared, until they are
 //! hashed in our way or rotated.
 
+use chassis::hash::sha256;
 use chassis::{Error, Result};
+use proto::Violation;
 use proto::keys::ForeignFormat;
+use proto::keys::foreign_secret::Known;
 use tokio::sync::Semaphore;
 
-use chassis::hash::sha256;
+use crate::entity::generation::Scheme;
+use crate::key_format::{self, NoKey};
+use crate::rotation::Kept;
+use crate::vault::{Hash, Peppers};
 
 /// How many bcrypt hashes are made at once: each takes a processor for tens of
 /// milliseconds.
 static BCRYPT: Semaphore = Semaphore::const_new(2);
 
+/// The most digits that the id of a foreign key has.
+const DIGITS: usize = 20;
+
 /// `<number>:<secret>` taken apart.
 pub(crate) fn pair(text: &str) -> Option<(&str, &str)> {
     let (id, secret) = text.split_once(':')?;
-    let number = !id.is_empty() && id.len() <= 20 && id.bytes().all(|b| b.is_ascii_digit());
-    (number && !secret.is_empty()).then_some((id, secret))
+    (is_number(id) && !secret.is_empty()).then_some((id, secret))
+}
+
+fn is_number(id: &str) -> bool {
+    (1..=DIGITS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether keys of this format have an id by which they are found.
@@ -47,4 +59,72 @@ pub(crate) async fn is_bcrypt(secret: &str, hash: &[u8]) -> Result<bool> {
     let compared = tokio::task::spawn_blocking(move || bcrypt::verify(secret, &hash));
     // What can't be compared is not equal.
     Ok(compared.await.map_err(Error::internal)?.unwrap_or(false))
+}
+
+/// What is wrong with a key that shall be imported, all of it.
+pub(crate) fn wrong(format: ForeignFormat, id: &str, known: &Known) -> Vec<Violation> {
+    let mut wrong = Vec::new();
+    let mut add = |field: &str, description: &str| {
+        wrong.push(Violation {
+            field: field.to_owned(),
+            rule: "value",
+            description: description.to_owned(),
+        });
+    };
+    if has_id(format.into()) {
+        if !is_number(id) {
+            add("foreign_id", "must be a number of at most 20 digits");
+        }
+        return wrong;
+    }
+    if !id.is_empty() {
+        add("foreign_id", "must be empty: keys of this format have none");
+    }
+    match known {
+        Known::Raw(raw) if key_format::parse(raw) != Err(NoKey::Form) => add(
+            "secret.raw",
+            "is written like a key of Muster, and would be taken for one",
+        ),
+        Known::Bcrypt(_) => add(
+            "secret.bcrypt",
+            "can't be: keys of this format are found by their hash, which bcrypt makes anew each time",
+        ),
+        Known::Raw(_) | Known::Sha256(_) => {}
+    }
+    wrong
+}
+
+/// What is kept of a key that is imported, and by what it is found.
+pub(crate) fn kept(
+    peppers: &Peppers,
+    format: ForeignFormat,
+    id: &str,
+    known: Known,
+) -> Result<Kept> {
+    let digest = match &known {
+        _ if has_id(format.into()) => digest_of_id(id),
+        Known::Raw(raw) => digest_of_text(raw),
+        Known::Sha256(digits) => digits.to_ascii_lowercase(),
+        Known::Bcrypt(_) => return Err(Error::invalid("secret.bcrypt", "can't be found")),
+    };
+    let lookup = peppers.lookup(&digest)?;
+    let (scheme, hash) = match known {
+        Known::Raw(raw) => (Scheme::Hmac, peppers.hash(&raw)?),
+        Known::Sha256(digits) => {
+            let hash = peppers.hash(&digits.to_ascii_lowercase())?;
+            (Scheme::HmacOfSha256, hash)
+        }
+        Known::Bcrypt(text) => {
+            let hash = Hash {
+                pepper: lookup.pepper,
+                bytes: text.into_bytes(),
+            };
+            (Scheme::Bcrypt, hash)
+        }
+    };
+    Ok(Kept {
+        scheme,
+        hash,
+        lookup: Some(lookup.bytes),
+    })
 }

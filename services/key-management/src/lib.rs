@@ -9,6 +9,7 @@
 
 #![recursion_limit = "256"]
 
+pub mod admin;
 mod api_clients;
 mod api_keys;
 mod client_row;
@@ -22,6 +23,7 @@ pub mod key_format;
 mod leaks;
 mod lookup;
 mod master_key;
+mod policy;
 mod revocations;
 mod rotation;
 mod signer;
@@ -29,6 +31,7 @@ mod signing_keys;
 mod tokens;
 mod usage;
 mod vault;
+mod verification;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,12 +46,14 @@ use chassis::{Clock, audit};
 use proto::keys::api_client_service_server::ApiClientServiceServer;
 use proto::keys::api_key_service_server::ApiKeyServiceServer;
 use proto::keys::credential_service_server::CredentialServiceServer;
+use proto::keys::key_policy_service_server::KeyPolicyServiceServer;
+use proto::keys::key_verification_service_server::KeyVerificationServiceServer;
 use proto::keys::leak_service_server::LeakServiceServer;
 use proto::keys::token_service_server::TokenServiceServer;
 
 pub use master_key::MasterKey;
 pub use migrations::keys::Migrator;
-pub use signing_keys::Algorithm;
+pub use signing_keys::{Algorithm, State};
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
@@ -110,9 +115,13 @@ pub fn stack(
     let master = Arc::new(master);
     let usage = usage::Usage::new(store.clone(), clock.clone());
     let vault = vault::Vault::new(store.clone(), master.clone(), clock.clone());
-    let issuer = settings.issuer.clone();
+    let revocations = verifier.revocations().clone();
+    let signer =
+        signer::Signer::new(store.clone(), master, clock.clone(), &settings, revocations);
+    tokio::spawn(signer.clone().keep());
+    tokio::spawn(vault.clone().keep());
     let parts = Parts {
-        signer: signer::Signer::new(store.clone(), master, clock.clone(), issuer),
+        signer,
         revoker: revocations::Revoker::new(store.clone(), clock.clone()),
         lookup: lookup::Lookup::new(
             store.clone(),
@@ -137,6 +146,10 @@ pub fn stack(
         .with(ApiClientServiceServer::new(api_clients::ApiClients(
             parts.clone(),
         )))
+        .with(KeyPolicyServiceServer::new(policy::Policies(parts.clone())))
+        .with(KeyVerificationServiceServer::new(
+            verification::Verification(parts.clone()),
+        ))
         .with(LeakServiceServer::new(leaks::Leaks::new(parts.clone())))
         .with(TokenServiceServer::new(tokens::Tokens(parts.clone())))
         .with(CredentialServiceServer::new(credentials::Credentials(

@@ -29,7 +29,7 @@ mod find;
 mod refusal;
 
 use find::{Found, Holder, allows};
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Refusal, Refused};
 
 /// How many credentials are remembered.
 const REMEMBERED: u64 = 100_000;
@@ -113,14 +113,14 @@ impl Lookup {
         &self,
         presented: &str,
         source: Option<IpAddr>,
-    ) -> Result<Result<Arc<Known>, Refusal>> {
+    ) -> Result<Result<Arc<Known>, Refused>> {
         let digest = sha256(presented.as_bytes());
         if let Some(known) = self.remembered(&digest) {
             return Ok(self.still(known, source));
         }
         match self.find_key(presented).await? {
             Ok((found, secret)) => self.judge(digest, found, &secret, source).await,
-            Err(refusal) => Ok(Err(refusal)),
+            Err(refusal) => Ok(Err(refusal.into())),
         }
     }
 
@@ -150,11 +150,14 @@ impl Lookup {
     ) -> Result<Result<Arc<Known>, Refusal>> {
         // The length keeps two pairs apart whose parts run together alike.
         let digest = sha256(format!("{}:{name}{secret}", name.len()).as_bytes());
-        if let Some(known) = self.remembered(&digest) {
-            return Ok(self.still(known, source));
-        }
-        let found = self.find_client(name).await?;
-        self.judge(digest, found, secret, source).await
+        let judged = match self.remembered(&digest) {
+            Some(known) => self.still(known, source),
+            None => {
+                let found = self.find_client(name).await?;
+                self.judge(digest, found, secret, source).await?
+            }
+        };
+        Ok(judged.map_err(|refused| refused.why))
     }
 
     /// Compares the secret, and remembers what is good.
@@ -164,53 +167,35 @@ impl Lookup {
         found: Found,
         secret: &str,
         source: Option<IpAddr>,
-    ) -> Result<Result<Arc<Known>, Refusal>> {
+    ) -> Result<Result<Arc<Known>, Refused>> {
         let Some(holder) = found.holder else {
             self.0.vault.peppers().await?.verify_nothing(secret);
-            return Ok(Err(Refusal::Unknown));
+            return Ok(Err(Refusal::Unknown.into()));
         };
         if !allows(&holder.networks, source) {
-            return Ok(Err(Refusal::NetworkNotAllowed));
+            return Ok(Err(Refusal::NetworkNotAllowed.of(holder.tenant)));
         }
         let Some(row) = self.matching(&found.generations, secret).await? else {
-            return Ok(Err(Refusal::Unknown));
+            return Ok(Err(Refusal::Unknown.of(holder.tenant)));
         };
         let newest = found.generations.iter().map(|row| row.generation).max();
         let superseded = newest != Some(row.generation);
-        let now = self.0.clock.now();
-        let ended = row.end_time.is_some_and(|end| end <= now);
-        let refusal = holder
+        let ended = row.end_time.is_some_and(|end| end <= self.0.clock.now());
+        let mut refusal = holder
             .refusal
             .or(ended.then_some(Refusal::Superseded))
             .or(found.suspended.then_some(Refusal::TenantSuspended));
-        if let Some(refusal) = refusal {
-            return Ok(Err(refusal));
-        }
         let mut permissions = holder.permissions;
-        if let Some(owner) = holder.owner {
+        if let Some(owner) = holder.owner.filter(|_| refusal.is_none()) {
             match self.held_by(owner, holder.tenant).await? {
                 Some(held) => permissions = permissions.intersect(held),
-                None => return Ok(Err(Refusal::OwnerGone)),
+                None => refusal = Some(Refusal::OwnerGone),
             }
         }
-        let end_time = [holder.end_time, row.end_time].into_iter().flatten().min();
-        let known = Arc::new(Known {
-            looked_up: found.looked_up,
-            revocables: revocables(&holder, row.number),
-            principal: holder.principal,
-            tenant: holder.tenant,
-            tenant_number: holder.tenant_number,
-            owner: holder.owner,
-            permissions,
-            networks: holder.networks,
-            end_time,
-            superseded,
-            generation: row.number,
-            requests_per_minute: holder.requests_per_minute,
-            display_name: holder.display_name,
-            environment: holder.environment,
-            metadata: holder.metadata,
-        });
+        let known = Arc::new(known(holder, row, permissions, superseded, found.looked_up));
+        if let Some(why) = refusal {
+            return Ok(Err(why.about(known)));
+        }
         self.0.known.insert(digest, known.clone());
         Ok(self.still(known, source))
     }
@@ -251,17 +236,42 @@ impl Lookup {
     }
 
     /// What only time and place change.
-    fn still(&self, known: Arc<Known>, source: Option<IpAddr>) -> Result<Arc<Known>, Refusal> {
+    fn still(&self, known: Arc<Known>, source: Option<IpAddr>) -> Result<Arc<Known>, Refused> {
         if !allows(&known.networks, source) {
-            return Err(Refusal::NetworkNotAllowed);
+            return Err(Refusal::NetworkNotAllowed.of(known.tenant));
         }
-        match known.end_time {
-            Some(end) if end <= self.0.clock.now() => Err(match known.superseded {
-                true => Refusal::Superseded,
-                false => Refusal::Expired,
-            }),
-            _ => Ok(known),
+        let ended = known.end_time.is_some_and(|end| end <= self.0.clock.now());
+        match (ended, known.superseded) {
+            (false, _) => Ok(known),
+            (true, true) => Err(Refusal::Superseded.about(known)),
+            (true, false) => Err(Refusal::Expired.about(known)),
         }
+    }
+}
+
+fn known(
+    holder: Holder,
+    row: &generation::Model,
+    permissions: Permissions,
+    superseded: bool,
+    looked_up: DateTimeUtc,
+) -> Known {
+    Known {
+        looked_up,
+        revocables: revocables(&holder, row.number),
+        principal: holder.principal,
+        tenant: holder.tenant,
+        tenant_number: holder.tenant_number,
+        owner: holder.owner,
+        permissions,
+        networks: holder.networks,
+        end_time: [holder.end_time, row.end_time].into_iter().flatten().min(),
+        superseded,
+        generation: row.number,
+        requests_per_minute: holder.requests_per_minute,
+        display_name: holder.display_name,
+        environment: holder.environment,
+        metadata: holder.metadata,
     }
 }
 

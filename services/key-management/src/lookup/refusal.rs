@@ -1,7 +1,12 @@
 //! Why a credential is not taken, and who is told what of it.
 
+use std::sync::Arc;
+
 use chassis::Error;
 use proto::keys::verify_api_key_response::Code;
+use sea_orm::prelude::Uuid;
+
+use super::Known;
 
 /// Why a credential is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +22,34 @@ pub(crate) enum Refusal {
     TenantSuspended,
 }
 
+/// A credential that is not taken.
+pub(crate) struct Refused {
+    pub(crate) why: Refusal,
+    /// The tenant that it names, whether its secret was right or not.
+    pub(crate) tenant: Option<Uuid>,
+    /// What it is, if its secret was right.
+    pub(crate) known: Option<Arc<Known>>,
+}
+
 impl Refusal {
+    /// That of a tenant's credential, whose secret was not right or not compared.
+    pub(super) fn of(self, tenant: Uuid) -> Refused {
+        Refused {
+            why: self,
+            tenant: Some(tenant),
+            known: None,
+        }
+    }
+
+    /// That of a credential whose secret was right.
+    pub(super) fn about(self, known: Arc<Known>) -> Refused {
+        Refused {
+            why: self,
+            tenant: Some(known.tenant),
+            known: Some(known),
+        }
+    }
+
     /// What is told to whoever asks about a key of his own tenant.
     pub(crate) fn code(self) -> Code {
         match self {
@@ -72,5 +104,21 @@ impl From<Refusal> for Error {
             reason,
             message: refusal.message().into(),
         }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        Self {
+            why,
+            tenant: None,
+            known: None,
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        refused.why.into()
     }
 }
