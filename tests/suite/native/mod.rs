@@ -5,6 +5,7 @@ mod log;
 mod people;
 mod resources;
 mod revocation;
+mod tenants;
 
 use crate::support::{Answer, World};
 use serde_json::Value;

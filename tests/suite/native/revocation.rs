@@ -14,20 +14,20 @@ use crate::support::{Caller, PASSWORD, World, eventually, join, send, unique};
 const EVERYWHERE: [&str; 4] = ["/v1/me", "/v1/me/tenants", "/v1/devices", "/v1/apiKeys"];
 
 /// Waits until a caller is refused by every service.
-async fn is_refused_everywhere(caller: &Caller) {
+pub(super) async fn is_refused_everywhere(caller: &Caller) {
     for path in EVERYWHERE {
         let refused = async || caller.get(path).await.status == 401;
         eventually(&format!("401 at {path}"), refused).await;
     }
 }
 
-async fn works(caller: &Caller) {
+pub(super) async fn works(caller: &Caller) {
     for path in &EVERYWHERE[..2] {
         caller.get(path).await.expect(200);
     }
 }
 
-fn basic(name: &str, secret: &str) -> String {
+pub(super) fn basic(name: &str, secret: &str) -> String {
     format!(
         "Basic {}",
         BASE64_STANDARD.encode(format!("{name}:{secret}"))
