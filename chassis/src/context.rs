@@ -135,6 +135,21 @@ pub async fn until<F: Future>(
     }
 }
 
+/// 24 bits of an IPv4 address, 48 of an IPv6 address: whose network it is, and
+/// not who in it.
+pub fn network(source: IpAddr) -> String {
+    match source.to_canonical() {
+        IpAddr::V4(source) => {
+            let network = u32::from(source) >> 8 << 8;
+            format!("{}/24", std::net::Ipv4Addr::from(network))
+        }
+        IpAddr::V6(source) => {
+            let network = u128::from(source) >> 80 << 80;
+            format!("{}/48", std::net::Ipv6Addr::from(network))
+        }
+    }
+}
+
 tokio::task_local! {
     static CURRENT: Call;
 }
@@ -210,6 +225,14 @@ mod tests {
         assert_eq!((read.source, read.deadline), (call.source, None));
         let read = Call::of("/a.B/C", &headers, Origin::Address(None)).unwrap();
         assert_eq!(read.source, None);
+    }
+
+    #[test]
+    fn an_address_is_told_by_its_network_only() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(of("::ffff:192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(of("2001:db8:1:2::3"), "2001:db8:1::/48");
     }
 
     #[test]

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chassis::store::{GlobalTx, Store};
-use chassis::{Clock, Result};
+use chassis::{Clock, Result, context};
 use chrono::{DateTime, Utc};
-use ipnet::IpNet;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
 
@@ -76,7 +75,7 @@ impl Usage {
         let now = self.clock.now();
         let origin = Origin {
             generation,
-            network: source.map(network).unwrap_or_default(),
+            network: source.map(context::network).unwrap_or_default(),
             user_agent: user_agent.chars().take(AGENT).collect(),
         };
         let once = Counted {
@@ -234,25 +233,4 @@ fn before<C: ColumnTrait>(column: C, moment: DateTime<Utc>) -> Condition {
     Condition::any()
         .add(column.is_null())
         .add(column.lt(moment))
-}
-
-/// 24 bits of an IPv4 address, 48 of an IPv6 address: whose network it is, and
-/// not who in it.
-pub(crate) fn network(source: IpAddr) -> String {
-    let source = source.to_canonical();
-    let bits = if source.is_ipv4() { 24 } else { 48 };
-    IpNet::new(source, bits).map_or_else(|_| String::new(), |network| network.trunc().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_told_by_its_network_only() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("192.0.2.77"), "192.0.2.0/24");
-        assert_eq!(of("::ffff:192.0.2.77"), "192.0.2.0/24");
-        assert_eq!(of("2001:db8:1:2::3"), "2001:db8:1::/48");
-    }
 }
