@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, DatabaseTransaction, DeleteMany, EntityTrait, Insert,
-    IntoActiveModel, Select, UpdateMany,
+    ActiveModelBehavior, ActiveModelTrait, DatabaseTransaction, DeleteMany, EntityTrait,
+    FromQueryResult, Insert, IntoActiveModel, PaginatorTrait, Select, UpdateMany,
 };
 
 use super::Begun;
@@ -33,6 +33,15 @@ impl GlobalTx {
     /// All rows of a query.
     pub async fn all<E: EntityTrait>(&self, query: Select<E>) -> Result<Vec<E::Model>> {
         self.1.bounded(query.all(&self.0)).await
+    }
+
+    /// How many rows a query has.
+    pub async fn count<E>(&self, query: Select<E>) -> Result<u64>
+    where
+        E: EntityTrait,
+        E::Model: FromQueryResult + Send + Sync,
+    {
+        self.1.bounded(query.count(&self.0)).await
     }
 
     /// Adds a row.

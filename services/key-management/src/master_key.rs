@@ -75,6 +75,16 @@ impl MasterKey {
         }
     }
 
+    /// What another master key wrapped, wrapped by this one; nothing if this
+    /// one did.
+    pub(crate) fn rewrap(&self, name: &str, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        if self.unwrap_by_this(name, wrapped).is_ok() {
+            return Ok(None);
+        }
+        let secret = self.unwrap(name, wrapped)?;
+        self.wrap(name, &secret).map(Some)
+    }
+
     fn unwrap_by_this(&self, name: &str, wrapped: &[u8]) -> Result<Vec<u8>> {
         let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or_else(wrong_key)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(Error::internal)?;
@@ -126,5 +136,9 @@ mod tests {
         assert_eq!(both.unwrap("kid", &wrapped).unwrap(), b"private");
         let anew = both.wrap("kid", b"private").unwrap();
         assert!(old().unwrap("kid", &anew).is_err());
+        let anew = both.rewrap("kid", &wrapped).unwrap().unwrap();
+        let new = MasterKey::new(&[2; 32]).unwrap();
+        assert_eq!(new.unwrap("kid", &anew).unwrap(), b"private");
+        assert!(both.rewrap("kid", &anew).unwrap().is_none(), "it is done");
     }
 }

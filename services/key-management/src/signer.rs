@@ -1,27 +1,37 @@
-//! The one place that signs tokens: private keys never leave this module.
+//! The one place that signs tokens: private keys never leave this module. What
+//! the keys do is told by [`signing_keys`]; here they are read, made in time,
+//! and forgotten.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chassis::error::Constraint;
+use chassis::revocation::{Revocable, Revocations};
 use chassis::store::{Record, Store};
 use chassis::token::{AUDIENCE, Claims};
 use chassis::{Clock, Error, Result};
-use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::Header;
 use proto::keys::Jwk;
-use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder};
-use tokio::sync::OnceCell;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde::Serialize;
 
+use crate::Settings;
 use crate::entity::signing_key::{ActiveModel, Column, Entity, Model};
 use crate::master_key::MasterKey;
+use crate::signing_keys::{self, Algorithm, Pair};
 
-/// Algorithm of new keys (RFC 7518).
-const ALGORITHM: &str = "ES256";
+/// How often the keys are read again: another process may have made one.
+const LOOK: Duration = Duration::from_secs(5);
+/// How old the keys may be that are published: a key that signs at once must
+/// be found by whoever sees it first.
+const FRESH: Duration = Duration::from_secs(1);
 
-/// Signs tokens with the newest key. Cheap to clone; clones share.
+/// Signs tokens with the key whose time it is. Cheap to clone; clones share.
 #[derive(Clone)]
 pub(crate) struct Signer(Arc<Inner>);
 
@@ -30,61 +40,42 @@ struct Inner {
     master: Arc<MasterKey>,
     clock: Clock,
     issuer: String,
-    /// Loaded when they are first needed: the service starts before its database does.
-    keys: OnceCell<Keys>,
+    algorithm: Algorithm,
+    life: TimeDelta,
+    revocations: Revocations,
+    /// Read when they are first needed: the service starts before its database does.
+    known: RwLock<Option<Arc<Known>>>,
+    /// Private halves that were needed, by `kid`.
+    pairs: RwLock<HashMap<String, Arc<Pair>>>,
+    reading: tokio::sync::Mutex<()>,
 }
 
-struct Keys {
-    kid: String,
-    key: EncodingKey,
-    public: Vec<Jwk>,
+/// The keys as they were read.
+struct Known {
+    keys: Vec<Model>,
+    read: Instant,
 }
 
 impl Signer {
-    pub(crate) fn new(store: Store, master: Arc<MasterKey>, clock: Clock, issuer: String) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        master: Arc<MasterKey>,
+        clock: Clock,
+        settings: &Settings,
+        revocations: Revocations,
+    ) -> Self {
         Self(Arc::new(Inner {
-            issuer,
             store,
             master,
             clock,
-            keys: OnceCell::new(),
+            issuer: settings.issuer.clone(),
+            algorithm: settings.algorithm,
+            life: TimeDelta::from_std(settings.signing_key_life).unwrap_or(TimeDelta::zero()),
+            revocations,
+            known: RwLock::default(),
+            pairs: RwLock::default(),
+            reading: tokio::sync::Mutex::default(),
         }))
-    }
-
-    /// The keys; makes the first one.
-    async fn keys(&self) -> Result<&Keys> {
-        self.0.keys.get_or_try_init(|| self.load()).await
-    }
-
-    async fn load(&self) -> Result<Keys> {
-        let Inner {
-            store,
-            master,
-            clock,
-            ..
-        } = &*self.0;
-        let mut keys = all(store).await?;
-        if keys.is_empty() {
-            let first = generate(master, clock)?;
-            let kid = first.kid.as_ref().clone();
-            let record = Record::of_installation("key-management", ("signingKeys", kid));
-            store
-                .change_global("make the first signing key", record, async |tx| {
-                    tx.insert(first).await.map(drop)
-                })
-                .await
-                .or_else(existing)?;
-            keys = all(store).await?;
-        }
-        let newest = keys
-            .last()
-            .ok_or_else(|| Error::internal("there is no signing key"))?;
-        let private = master.unwrap(&newest.kid, &newest.wrapped)?;
-        Ok(Keys {
-            kid: newest.kid.clone(),
-            key: EncodingKey::from_ec_der(&private),
-            public: keys.iter().map(public).collect(),
-        })
     }
 
     /// Signs a token that lives for `life` seconds from `begin` on. It counts
@@ -105,25 +96,181 @@ impl Signer {
             exp: begin.timestamp() + life,
             ..claims
         };
-        let mut header = Header::new(Algorithm::ES256);
+        let (key, pair) = self.signing().await?;
+        let mut header = Header::new(key.algorithm.parse().map_err(Error::internal)?);
         header.typ = Some("at+jwt".to_owned());
-        let keys = self.keys().await?;
-        header.kid = Some(keys.kid.clone());
-        encode(&header, &claims, &keys.key).map_err(Error::internal)
+        header.kid = Some(key.kid);
+        let message = format!("{}.{}", part(&header)?, part(&claims)?);
+        let signature = pair.sign(message.as_bytes())?;
+        Ok(format!(
+            "{message}.{}",
+            BASE64_URL_SAFE_NO_PAD.encode(signature)
+        ))
     }
 
-    /// The public keys.
+    /// The public keys of all tokens that may be alive, and of the next ones.
     pub(crate) async fn public(&self) -> Result<Vec<Jwk>> {
-        Ok(self.keys().await?.public.clone())
+        let known = match (self.read(FRESH).await, self.known()) {
+            (Ok(known), _) => known,
+            // Keys are public for much longer than a database is away.
+            (Err(_), Some(known)) => known,
+            (Err(error), None) => return Err(error),
+        };
+        let published = signing_keys::published(&known.keys, self.0.clock.now());
+        Ok(published.map(signing_keys::jwk).collect())
+    }
+
+    /// Keeps the keys fresh, makes new ones in time, and forgets the private
+    /// halves of old ones, for as long as it is polled.
+    pub(crate) async fn keep(self) {
+        loop {
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "can't look after the signing keys");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let known = self.read(Duration::ZERO).await?;
+        for number in signing_keys::spent(&known.keys, self.0.clock.now()) {
+            let forget = Entity::update_many()
+                .col_expr(Column::Wrapped, Expr::value(Vec::<u8>::new()))
+                .filter(Column::Number.eq(number));
+            let record = Record::of_installation("key-management", ("signingKeys", number));
+            self.0
+                .store
+                .change_global("forget a spent signing key", record, async |tx| {
+                    tx.update_many(forget).await
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The key that signs, and its private half.
+    async fn signing(&self) -> Result<(Model, Arc<Pair>)> {
+        let known = match self.known() {
+            Some(known) => known,
+            None => self.read(LOOK).await?,
+        };
+        match self.signing_of(&known)? {
+            Some(found) => Ok(found),
+            // It was revoked just now, and another one is there.
+            None => {
+                let known = self.read(Duration::ZERO).await?;
+                let found = self.signing_of(&known)?;
+                found.ok_or_else(|| Error::internal("there is no signing key"))
+            }
+        }
+    }
+
+    /// The first key that can be opened: one that was wrapped by a master key
+    /// which this process has not been given yet must not stop it.
+    fn signing_of(&self, known: &Known) -> Result<Option<(Model, Arc<Pair>)>> {
+        let mut failed = None;
+        for key in signing_keys::signers(&known.keys, self.0.clock.now()) {
+            let itself = [Revocable::SigningKey(key.kid.clone())];
+            let revocations = &self.0.revocations;
+            if revocations.revoked_since(&itself, DateTime::<Utc>::MIN_UTC) {
+                return Ok(None);
+            }
+            match self.pair(key) {
+                Ok(pair) => return Ok(Some((key.clone(), pair))),
+                Err(error) => {
+                    tracing::error!(kid = key.kid, %error, "can't open a signing key");
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// The private half of a key; opened once.
+    fn pair(&self, key: &Model) -> Result<Arc<Pair>> {
+        let pairs = &self.0.pairs;
+        let opened = pairs.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pair) = opened.get(&key.kid) {
+            return Ok(pair.clone());
+        }
+        drop(opened);
+        let private = self.0.master.unwrap(&key.kid, &key.wrapped)?;
+        let algorithm = key.algorithm.parse().map_err(Error::internal)?;
+        let pair = Arc::new(Pair::read(algorithm, &private)?);
+        let mut opened = pairs.write().unwrap_or_else(PoisonError::into_inner);
+        opened.insert(key.kid.clone(), pair.clone());
+        Ok(pair)
+    }
+
+    fn known(&self) -> Option<Arc<Known>> {
+        let known = self.0.known.read();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys, read again if what is known is older than that. Makes the
+    /// first one, and the next one when its time has come.
+    async fn read(&self, age: Duration) -> Result<Arc<Known>> {
+        let asked = Instant::now();
+        let _one_at_a_time = self.0.reading.lock().await;
+        if let Some(known) = self.known()
+            && (known.read >= asked || known.read.elapsed() < age)
+        {
+            return Ok(known);
+        }
+        let Inner { store, clock, .. } = &*self.0;
+        let mut read = Instant::now();
+        let mut keys = all(store).await?;
+        if let Some(activate) = signing_keys::due(&keys, clock.now(), self.0.life) {
+            self.make(signing_keys::next_number(&keys), activate)
+                .await?;
+            read = Instant::now();
+            keys = all(store).await?;
+        }
+        let is_there = |kid: &str| {
+            keys.iter()
+                .any(|key| key.kid == kid && !key.wrapped.is_empty())
+        };
+        let mut pairs = self.0.pairs.write().unwrap_or_else(PoisonError::into_inner);
+        pairs.retain(|kid, _| is_there(kid));
+        drop(pairs);
+        let known = Arc::new(Known { keys, read });
+        let mut place = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(known.clone());
+        Ok(known)
+    }
+
+    /// Of replicas that make a key at once, only one does.
+    async fn make(&self, number: i64, activate: DateTime<Utc>) -> Result<()> {
+        let Inner {
+            store,
+            master,
+            clock,
+            algorithm,
+            ..
+        } = &*self.0;
+        let row = generate(master, clock, *algorithm, number, activate)?;
+        let kid = row.kid.as_ref().clone();
+        let record = Record::of_installation("key-management", ("signingKeys", kid));
+        let made = store
+            .change_global("make a signing key", record, async |tx| {
+                tx.insert(row).await.map(drop)
+            })
+            .await;
+        match made {
+            Err(Error::Constraint(Constraint::Unique(_))) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                tracing::info!(number, %algorithm, %activate, "made a signing key");
+                Ok(())
+            }
+        }
     }
 }
 
-/// Of replicas that start at once, only one makes the first key.
-fn existing(error: Error) -> Result<()> {
-    match error {
-        Error::Constraint(Constraint::Unique(_)) => Ok(()),
-        error => Err(error),
-    }
+/// A part of a token, as it is signed.
+fn part(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(json))
 }
 
 async fn all(store: &Store) -> Result<Vec<Model>> {
@@ -131,47 +278,25 @@ async fn all(store: &Store) -> Result<Vec<Model>> {
     tx.all(Entity::find().order_by_asc(Column::Number)).await
 }
 
-fn generate(master: &MasterKey, clock: &Clock) -> Result<ActiveModel> {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(Error::internal)?;
-    let private = pair.to_pkcs8v1().map_err(Error::internal)?;
-    // An uncompressed point: 4, then 32 bytes of x and 32 bytes of y (SEC 1).
-    let point = pair.public_key().as_ref();
-    let (x, y) = point[1..].split_at(32);
+/// A new key, with its private half wrapped.
+pub(crate) fn generate(
+    master: &MasterKey,
+    clock: &Clock,
+    algorithm: Algorithm,
+    number: i64,
+    activate: DateTime<Utc>,
+) -> Result<ActiveModel> {
+    let pair = Pair::generate(algorithm)?;
     let kid = clock.new_id().simple().to_string();
-    let jwk = serde_json::json!({
-        "kty": "EC",
-        "crv": "P-256",
-        "x": BASE64_URL_SAFE_NO_PAD.encode(x),
-        "y": BASE64_URL_SAFE_NO_PAD.encode(y),
-    });
     Ok(ActiveModel {
-        // Said, and not counted: there is one first key.
-        number: Set(1),
-        wrapped: Set(master.wrap(&kid, private.as_ref())?),
+        // Said, and not counted: of those who make it at once, one does.
+        number: Set(number),
+        wrapped: Set(master.wrap(&kid, &pair.private()?)?),
         kid: Set(kid),
-        algorithm: Set(ALGORITHM.to_owned()),
-        jwk: Set(Some(jwk)),
+        algorithm: Set(algorithm.to_string()),
+        jwk: Set(Some(pair.public())),
         create_time: Set(clock.now()),
-        activate_time: Set(Some(clock.now())),
+        activate_time: Set(Some(activate)),
         revoke_time: Set(None),
     })
-}
-
-fn public(key: &Model) -> Jwk {
-    let member = |name: &str| {
-        let value = key.jwk.as_ref().and_then(|jwk| jwk.get(name));
-        let value = value.and_then(serde_json::Value::as_str);
-        value.unwrap_or_default().to_owned()
-    };
-    Jwk {
-        kty: member("kty"),
-        r#use: "sig".to_owned(),
-        alg: key.algorithm.clone(),
-        kid: key.kid.clone(),
-        crv: member("crv"),
-        x: member("x"),
-        y: member("y"),
-        n: member("n"),
-        e: member("e"),
-    }
 }

@@ -105,12 +105,24 @@ fn order(key: &Model) -> (DateTime<Utc>, i64) {
     (activate_time(key), key.number)
 }
 
-/// The key that signs: the last one whose time has come.
+/// The keys that can sign, best first: the last one whose time has come, those
+/// before it, and those whose time will come, for another process's clock may
+/// be ahead of ours.
+pub(crate) fn signers(keys: &[Model], now: DateTime<Utc>) -> Vec<&Model> {
+    let can = |key: &&Model| key.revoke_time.is_none() && !key.wrapped.is_empty();
+    let (mut come, mut to_come): (Vec<_>, Vec<_>) = keys
+        .iter()
+        .filter(can)
+        .partition(|key| activate_time(key) <= now);
+    come.sort_by_key(|key| std::cmp::Reverse(order(key)));
+    to_come.sort_by_key(|key| order(key));
+    come.extend(to_come);
+    come
+}
+
+/// The key that signs.
 pub(crate) fn signing(keys: &[Model], now: DateTime<Utc>) -> Option<&Model> {
-    let signs = |key: &&Model| {
-        key.revoke_time.is_none() && !key.wrapped.is_empty() && activate_time(key) <= now
-    };
-    keys.iter().filter(signs).max_by_key(|key| order(key))
+    signers(keys, now).into_iter().next()
 }
 
 /// When another key begins to sign in this one's place, if one is known.
@@ -139,6 +151,12 @@ pub(crate) fn state(keys: &[Model], key: &Model, now: DateTime<Utc>) -> State {
     }
 }
 
+/// The key that will sign next, if it is there.
+pub(crate) fn pending(keys: &[Model], now: DateTime<Utc>) -> Option<&Model> {
+    let mut all = keys.iter();
+    all.find(|key| state(keys, key, now) == State::Pending)
+}
+
 /// The keys that verifiers must know.
 pub(crate) fn published(keys: &[Model], now: DateTime<Utc>) -> impl Iterator<Item = &Model> {
     let is_known =
@@ -161,8 +179,7 @@ pub(crate) fn due(keys: &[Model], now: DateTime<Utc>, life: TimeDelta) -> Option
         // Without any, there is nothing to overlap with.
         return Some(now);
     };
-    let is_pending = |key: &Model| state(keys, key, now) == State::Pending;
-    if life.is_zero() || keys.iter().any(is_pending) {
+    if life.is_zero() || pending(keys, now).is_some() {
         return None;
     }
     let end = activate_time(signing) + life;

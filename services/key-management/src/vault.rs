@@ -3,6 +3,7 @@
 //! newest makes the new hashes.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand;
@@ -14,6 +15,8 @@ use sea_orm::{ActiveValue::Set, EntityTrait, QueryOrder};
 use crate::entity::pepper::{ActiveModel, Column, Entity, Model};
 use crate::master_key::MasterKey;
 
+/// How often it is looked for new peppers.
+const LOOK: Duration = Duration::from_secs(5);
 /// What a lookup is told from a hash by: both are keyed with the same pepper.
 const LOOKUP: &[u8] = b"lookup:";
 
@@ -54,11 +57,6 @@ impl Vault {
         }))
     }
 
-    /// The master key.
-    pub(crate) fn master(&self) -> &MasterKey {
-        &self.0.master
-    }
-
     /// The peppers; reads them, and makes the first one, when they are first needed.
     pub(crate) async fn peppers(&self) -> Result<Peppers> {
         let known = self.known();
@@ -75,6 +73,26 @@ impl Vault {
         match number != 0 && !known.has(number) {
             true => self.reload().await,
             false => Ok(known),
+        }
+    }
+
+    /// Notices new peppers for as long as it is polled: another process may
+    /// make one.
+    pub(crate) async fn keep(self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "can't read the peppers again");
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let known = self.known();
+        let newest = all(&self.0.store).await?.last().map(|row| row.number);
+        match newest.is_none_or(|newest| known.0.is_empty() || known.has_number(newest)) {
+            true => Ok(()),
+            false => self.reload().await.map(drop),
         }
     }
 
@@ -98,7 +116,7 @@ impl Vault {
         } = &*self.0;
         let mut rows = all(store).await?;
         if rows.is_empty() {
-            let first = wrapped(master, 1, master.first_pepper(), clock)?;
+            let first = first_pepper(master, clock)?;
             let record = Record::of_installation("key-management", ("peppers", 1));
             store
                 .change_global("make a pepper", record, async |tx| {
@@ -164,6 +182,10 @@ impl Peppers {
         self.0.last().is_some_and(|newest| newest.number != pepper)
     }
 
+    fn has_number(&self, number: i64) -> bool {
+        i32::try_from(number).is_ok_and(|number| self.has(number))
+    }
+
     fn has(&self, number: i32) -> bool {
         self.0.iter().any(|known| known.number == number)
     }
@@ -179,6 +201,11 @@ impl Pepper {
             bytes: context.sign().as_ref().to_vec(),
         }
     }
+}
+
+/// The first pepper, wrapped.
+pub(crate) fn first_pepper(master: &MasterKey, clock: &Clock) -> Result<ActiveModel> {
+    wrapped(master, 1, master.first_pepper(), clock)
 }
 
 /// A new random pepper, wrapped.
