@@ -21,7 +21,6 @@ use tonic::{Request, Response, Status};
 
 use crate::Parts;
 use crate::entity::{api_key, key_policy};
-use crate::usage::network;
 
 use github::Github;
 
@@ -134,7 +133,7 @@ impl Leaks {
             })
             .await?;
         let from = context::current().and_then(|call| call.source);
-        let from = from.map(network).unwrap_or_default();
+        let from = from.map(context::network).unwrap_or_default();
         tracing::warn!(%tenant, %key, action, from, "a leaked API key was reported");
         metrics::counter!("muster_leaks_total", "action" => action).increment(1);
         Ok(true)

@@ -1,6 +1,7 @@
 //! The native API over HTTP/JSON.
 
 mod input;
+mod leaks;
 mod log;
 mod people;
 mod resources;
