@@ -73,7 +73,7 @@ pub(crate) struct Known {
     pub(crate) environment: String,
     pub(crate) metadata: serde_json::Value,
     /// Whose revocation ends it.
-    revocables: Vec<Revocable>,
+    pub(crate) revocables: Vec<Revocable>,
 }
 
 impl Lookup {

@@ -165,8 +165,15 @@ fn details(known: &Known) -> VerifyApiKeyResponse {
         environment: known.environment.clone(),
         expire_time: known.end_time.map(timestamp),
         superseded: known.superseded,
+        lookup_time: Some(timestamp(known.looked_up)),
+        revocable_sha256: known.revocables.iter().map(hashed).collect(),
         ..Default::default()
     }
+}
+
+/// A subject as it is told to whoever may not know what others are called.
+pub(crate) fn hashed(subject: impl ToString) -> Vec<u8> {
+    sha256(subject.to_string().as_bytes()).to_vec()
 }
 
 fn label(code: Code) -> String {
@@ -182,7 +189,7 @@ fn revoked(tenant: TenantId, batch: Vec<Told>) -> WatchRevokedResponse {
         .into_iter()
         .filter(|told| told.tenant.is_none_or(|of| of == tenant.0));
     let revoked = own.map(|told| Revoked {
-        subject_sha256: sha256(told.subject.as_bytes()).to_vec(),
+        subject_sha256: hashed(told.subject),
         revoke_time: Some(timestamp(told.revoke_time)),
         forget_time: Some(timestamp(told.forget_time)),
     });
