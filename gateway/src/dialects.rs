@@ -31,13 +31,14 @@ impl ErrorShape for Dialect {
     }
 }
 
-/// All dialects.
-pub(crate) const ALL: [Dialect; 5] = [
+/// All dialects, and what has errors of its own shape as they have.
+pub(crate) const ALL: [Dialect; 6] = [
     hardwario::DIALECT,
     yombo::DIALECT,
     iottly::DIALECT,
     sensorbucket::DIALECT,
     device42::DIALECT,
+    crate::oauth::DIALECT,
 ];
 
 /// Adds the services of all dialects to a stack.
@@ -51,7 +52,7 @@ pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
 }
 
 /// An error's answer with a JSON body.
-fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+pub(crate) fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = status;
     let json = header::HeaderValue::from_static("application/json");

@@ -37,6 +37,15 @@ impl Domain {
         }
     }
 
+    /// The domain as whoever holds this token may use it.
+    pub(crate) fn bearing(peers: &Peers, token: &str) -> Result<Self> {
+        Ok(Self {
+            peers: peers.clone(),
+            token: Some(bearer(token)?),
+            subject: None,
+        })
+    }
+
     /// A request that carries the caller's token.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);

@@ -23,6 +23,7 @@ use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 use crate::credentials::{self, Presented, Sources};
 use crate::dialects::{self, Dialect};
 use crate::exchange::Exchange;
+use crate::oauth;
 use crate::origin::Proxies;
 
 /// Bytes that a request may have which anybody can make.
@@ -199,7 +200,10 @@ impl Edge {
                 Err(Status::unimplemented("there is no such method"))
             }
             // Anybody may send these, and none of them is large.
-            (Some(Requirement::Public), _) => {
+            (Some(Requirement::Public), presented) => {
+                if let Some(presented) = presented.filter(|_| oauth::reads_credentials(path)) {
+                    request.extensions_mut().insert(presented);
+                }
                 Ok(request.map(|body| Body::new(Limited::new(body, PUBLIC_BODY))))
             }
             (None, _) => Ok(request),

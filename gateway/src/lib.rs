@@ -11,6 +11,7 @@ mod dialects;
 mod domain;
 mod edge;
 mod exchange;
+mod oauth;
 mod origin;
 
 use std::convert::Infallible;
@@ -67,16 +68,16 @@ impl Gateway {
         let audit = audit::Audit {
             peers: self.peers.clone(),
         };
+        let exchange =
+            exchange::Exchange::new(self.peers.clone(), self.identity, self.clock.clone());
+        let oauth = oauth::service(&self.peers, &exchange, &self.verifier);
         let edge = edge::Edge(Arc::new(edge::Inner {
             transcoder,
             sources,
-            exchange: exchange::Exchange::new(
-                self.peers.clone(),
-                self.identity,
-                self.clock.clone(),
-            ),
+            exchange,
             verifier: self.verifier,
             services: dialects::mount(stack, &self.peers)
+                .with(oauth)
                 .with(AuditServiceServer::new(audit))
                 .build(),
             own: reflection_and_health(proto::DESCRIPTOR_SET, &self.health, SERVICES.to_vec())

@@ -23,7 +23,7 @@ use proto::tenancy::ListMyTenantsRequest;
 use tonic::{Request, Response, Status};
 use transcoder::Problem;
 
-use self::values::{Page, Written, deleted};
+use self::values::{Page, deleted};
 use crate::domain::Domain;
 
 pub(super) const DIALECT: super::Dialect = super::Dialect {
@@ -267,9 +267,9 @@ impl Device42Service for Device42 {
         request: Request<dialect::CreateApiClientRequest>,
     ) -> Result<Response<dialect::WriteResponse>, Status> {
         let (domain, wanted) = self.open(request).await?;
-        let client = clients::create(&domain, wanted).await?;
+        let (client, written) = clients::put(&domain, wanted).await?;
         let text = "api client added or updated";
-        Ok(Written::New.response(text, client.number, &client.client_key))
+        Ok(written.response(text, client.number, &client.client_key))
     }
 
     async fn delete_api_client(

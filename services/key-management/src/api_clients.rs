@@ -2,6 +2,7 @@
 
 use chassis::caller::Principal;
 use chassis::paging::Page;
+use chassis::permissions::Permissions;
 use chassis::revocation::Revocable;
 use chassis::{Caller, Error, Result, open};
 use proto::keys::api_client_service_server::ApiClientService;
@@ -163,6 +164,8 @@ impl ApiClientService for ApiClients {
             .store
             .change(&caller, (API_CLIENTS, &req.id), async |tx| {
                 let mut row = client_row::locked(tx, &req.id).await?;
+                // Whoever gets its secret may do what it may.
+                caller.may_grant(Permissions::from_scope(&row.permissions))?;
                 let holder = Holder::Client(row.id);
                 if !is_present {
                     let policy = tx.one(key_policy::Entity::find()).await?;

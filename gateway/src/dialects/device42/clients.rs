@@ -1,17 +1,17 @@
 //! API clients, and pairs of keys to create them with.
 
 use chassis::{Error, Result};
-use prost_types::Duration;
+use prost_types::{Duration, FieldMask};
 use proto::identity::GetMeRequest;
 use proto::keys::{
     ApiClient, CreateApiClientRequest, GetApiClientRequest, ListApiClientsRequest,
-    get_api_client_request,
+    RotateApiClientRequest, UpdateApiClientRequest, get_api_client_request,
 };
 use proto::muster::dialect::device42::v1 as dialect;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use super::values::{Page, flag};
+use super::values::{Page, Written, changed, flag};
 use crate::domain::Domain;
 
 /// Where a client keeps who answers for it.
@@ -58,12 +58,14 @@ pub(super) async fn by_number(domain: &Domain, number: i64) -> Result<ApiClient>
     Ok(client.into_inner())
 }
 
-/// Creates a client that may do what the caller may.
-pub(super) async fn create(
+/// Creates a client that may do what the caller may, or changes the one of
+/// the caller's tenant that has its key: as the caller knows it by that alone,
+/// what it may do stays as it is.
+pub(super) async fn put(
     domain: &Domain,
     wanted: dialect::CreateApiClientRequest,
-) -> Result<ApiClient> {
-    let mut create = creation(wanted)?;
+) -> Result<(ApiClient, Written)> {
+    let mut create = creation(wanted.clone())?;
     let me = domain
         .users()
         .get_me(domain.request(GetMeRequest {}))
@@ -74,10 +76,110 @@ pub(super) async fn create(
     let created = domain
         .api_clients()
         .create_api_client(domain.request(create))
-        .await
-        .map_err(taken)?;
-    let client = created.into_inner().api_client;
-    client.ok_or_else(|| Error::internal("an API client was created and not answered"))
+        .await;
+    match created {
+        Ok(created) => {
+            let client = created.into_inner().api_client;
+            let client = client.ok_or_else(unanswered)?;
+            Ok((client, Written::New))
+        }
+        Err(status) if status.code() == Code::AlreadyExists => update(domain, wanted).await,
+        Err(status) => Err(status.into()),
+    }
+}
+
+async fn update(
+    domain: &Domain,
+    wanted: dialect::CreateApiClientRequest,
+) -> Result<(ApiClient, Written)> {
+    let before = by_key(domain, &wanted.client_key).await?;
+    let rotate = RotateApiClientRequest {
+        id: before.id.clone(),
+        overlap: Some(Duration::default()),
+        client_secret: wanted.client_secret_key.clone(),
+    };
+    let rotated = domain
+        .api_clients()
+        .rotate_api_client(domain.request(rotate))
+        .await?;
+    let rotated = rotated.into_inner().api_client.ok_or_else(unanswered)?;
+    let mut after = after(rotated.clone(), &wanted)?;
+    let paths = changed(&[
+        ("display_name", rotated.display_name != after.display_name),
+        ("token_ttl", rotated.token_ttl != after.token_ttl),
+        ("disabled", rotated.disabled != after.disabled),
+        ("metadata", rotated.metadata != after.metadata),
+    ]);
+    if !paths.is_empty() {
+        let update = UpdateApiClientRequest {
+            api_client: Some(after),
+            update_mask: Some(FieldMask { paths }),
+        };
+        let updated = domain
+            .api_clients()
+            .update_api_client(domain.request(update))
+            .await?;
+        after = updated.into_inner();
+    }
+    let written = match after.update_time == before.update_time {
+        true => Written::Unchanged,
+        false => Written::Updated,
+    };
+    Ok((after, written))
+}
+
+/// The client with the fields that the request has.
+fn after(mut client: ApiClient, wanted: &dialect::CreateApiClientRequest) -> Result<ApiClient> {
+    if let Some(active) = &wanted.active {
+        client.disabled = !flag("active", active)?;
+    }
+    if let Some(minutes) = wanted.token_ttl {
+        client.token_ttl = Some(life(minutes));
+    }
+    if !wanted.resource_owner.is_empty() {
+        let owner = wanted.resource_owner.clone();
+        client.display_name.clone_from(&owner);
+        client.metadata.insert(OWNER.to_owned(), owner);
+    }
+    Ok(client)
+}
+
+/// The client of the caller's tenant that has a key; refused if another
+/// tenant's has it.
+async fn by_key(domain: &Domain, client_key: &str) -> Result<ApiClient> {
+    let mut page_token = String::new();
+    loop {
+        let list = ListApiClientsRequest {
+            page_size: 1000,
+            page_token,
+            ..Default::default()
+        };
+        let page = domain
+            .api_clients()
+            .list_api_clients(domain.request(list))
+            .await?
+            .into_inner();
+        let mut clients = page.api_clients.into_iter();
+        if let Some(found) = clients.find(|client| client.client_key == client_key) {
+            return Ok(found);
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            let why = "client_key is taken by an API client that is not yours";
+            return Err(Error::from(Status::already_exists(why)));
+        }
+    }
+}
+
+fn unanswered() -> Error {
+    Error::internal("an API client was written and not answered")
+}
+
+fn life(minutes: i32) -> Duration {
+    Duration {
+        seconds: i64::from(minutes) * 60,
+        nanos: 0,
+    }
 }
 
 fn creation(wanted: dialect::CreateApiClientRequest) -> Result<CreateApiClientRequest> {
@@ -94,10 +196,7 @@ fn creation(wanted: dialect::CreateApiClientRequest) -> Result<CreateApiClientRe
     let active = wanted
         .active
         .map_or(Ok(true), |text| flag("active", &text))?;
-    let token_ttl = wanted.token_ttl.map(|minutes| Duration {
-        seconds: i64::from(minutes) * 60,
-        nanos: 0,
-    });
+    let token_ttl = wanted.token_ttl.map(life);
     let client = ApiClient {
         display_name: wanted.resource_owner.clone(),
         client_key: wanted.client_key,
@@ -111,16 +210,6 @@ fn creation(wanted: dialect::CreateApiClientRequest) -> Result<CreateApiClientRe
         client_secret: wanted.client_secret_key,
         ..Default::default()
     })
-}
-
-/// Clients can't be changed: their tokens would outlive the change.
-fn taken(status: Status) -> Error {
-    match status.code() {
-        Code::AlreadyExists => Error::from(Status::already_exists(
-            "client_key is taken: delete the API client that has it first",
-        )),
-        _ => status.into(),
-    }
 }
 
 /// A key and a secret that nobody has.
