@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use chassis::balance::Balance;
 use chassis::peer::{Peers, ServiceName};
 use chassis::service_identity::{KeyRing, NAMES, PrivateKey, ServiceIdentity};
@@ -19,6 +17,8 @@ use tonic::Code;
 use crate::bootstrap::{self, Administrator, Ids, Outcome};
 use crate::config::{self, Certificate, Logging, Places, PlacesOf, Problems};
 use crate::data_dir;
+
+mod keys;
 
 /// What `muster admin` can be told.
 #[derive(Args)]
@@ -31,8 +31,12 @@ pub(crate) struct Admin {
 enum Action {
     /// Make the key pairs by which the services prove themselves to each other
     ServiceKeys(ServiceKeys),
-    /// Print a new master key, which protects signing keys and the hashes of secrets
-    MasterKey,
+    /// Print a new master key, which protects signing keys and the hashes of secrets; or change it
+    MasterKey(keys::MasterKeys),
+    /// The keys that tokens are signed with
+    SigningKey(keys::SigningKeys),
+    /// What the hashes of secrets are keyed with
+    Pepper(keys::Peppers),
     /// Create the first tenant and its administrator through the services that run; once,
     /// however often it is called
     Init(Box<Init>),
@@ -77,7 +81,9 @@ impl Admin {
     pub(crate) async fn run(self) -> ExitCode {
         let done = match self.action {
             Action::ServiceKeys(keys) => service_keys(&keys.out),
-            Action::MasterKey => master_key(),
+            Action::MasterKey(keys) => keys.run().await,
+            Action::SigningKey(keys) => keys.run().await,
+            Action::Pepper(peppers) => peppers.run().await,
             Action::Init(init) => init.run().await,
         };
         match done {
@@ -201,12 +207,6 @@ fn may_pass(error: &Error) -> bool {
         ),
         _ => false,
     }
-}
-
-fn master_key() -> Result<(), Problems> {
-    let key = data_dir::random().map_err(|e| Problems::one(format!("can't make a key: {e}")))?;
-    say(&BASE64_STANDARD.encode(key));
-    Ok(())
 }
 
 fn say(text: &str) {

@@ -16,10 +16,15 @@ use chassis::tls::ClientTls;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
 use key_management::Settings;
+use key_management::admin::Operator;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::config::{Masters, Problems};
+
+/// How long before the master key is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What every process has once.
 #[derive(Clone)]
@@ -83,6 +88,24 @@ impl Process {
         self.health.list(name.as_str(), move || {
             let away = "can't be reached".to_owned();
             balance.is_live().then_some(()).ok_or(away)
+        });
+        Ok(())
+    }
+
+    /// Is not ready before the master key was found to open what the database
+    /// holds; with a wrong one, never.
+    pub(crate) fn need_master_key(&self, store: Store, master: &Masters) -> Result<()> {
+        let (master, operator) = (master.key()?, Operator::new(store, self.clock.clone()));
+        let (tell, told) = watch::channel(Err("it was not tried yet".to_owned()));
+        self.health
+            .need("master key", move || told.borrow().clone());
+        tokio::spawn(async move {
+            while let Err(error) = operator.check(&master).await {
+                tracing::warn!(%error, "the master key was not found to open what the database holds");
+                let _ = tell.send_replace(Err(error.to_string()));
+                tokio::time::sleep(AGAIN).await;
+            }
+            let _ = tell.send_replace(Ok(()));
         });
         Ok(())
     }

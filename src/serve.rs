@@ -240,6 +240,9 @@ impl Serve {
         let KeyOptions {
             master, settings, ..
         } = &checked.key_options;
+        if let (ServiceName::KeyManagement, Some(master)) = (service, master) {
+            process.need_master_key(store.clone(), master)?;
+        }
         let keys = master.as_ref().map(|master| (master, settings));
         let stack = process.service(service, store, identity.clone(), keys)?;
         // Key management asks itself for its keys and revocations.

@@ -14,10 +14,11 @@ use chassis::health::Health;
 use chassis::peer::{ServiceName, Stack};
 use chassis::revocation::Silence;
 use chassis::service_identity::KeyRing;
-use chassis::store::Postgres;
+use chassis::store::{Postgres, Store};
 use chassis::{Clock, Error, Result, listen};
 use clap::Args;
 use gateway::Gateway;
+use key_management::admin::Operator;
 
 use crate::bootstrap::{self, Administrator, FirstStart};
 use crate::compose::{self, Process};
@@ -76,6 +77,27 @@ struct Checked {
     administrator: Administrator,
 }
 
+/// The master key, and whether it is the data folder's own.
+struct Master {
+    keys: Masters,
+    of_folder: bool,
+}
+
+impl Master {
+    /// Refuses a master key that does not open what is there; and ends a change
+    /// of the folder's own, on whose databases nobody else runs.
+    async fn settle(&self, store: &Store, clock: &Clock, data: &DataDir) -> Result<()> {
+        let operator = Operator::new(store.clone(), clock.clone());
+        let key = self.keys.key()?;
+        operator.check(&key).await?;
+        if self.of_folder && self.keys.old.is_some() {
+            operator.rewrap(&key).await?;
+            data_dir::forget_old_master_key(data.path()).map_err(Error::internal)?;
+        }
+        Ok(())
+    }
+}
+
 /// Everything that runs, before it listens.
 struct Assembled {
     stack: Stack,
@@ -99,9 +121,12 @@ impl Up {
         let data = DataDir::open(&self.data).map_err(Problems::one)?;
         let listener = compose::bind(self.listen).await?;
         let clock = Clock::system();
-        let master = checked.keys.master;
-        let master = master.map_or_else(|| data.master_key().map(Masters::only), Ok);
-        let master = master.map_err(Problems::one)?;
+        let of_folder = checked.keys.master.is_none();
+        let master = checked.keys.master.map_or_else(|| data.master_keys(), Ok);
+        let master = Master {
+            keys: master.map_err(Problems::one)?,
+            of_folder,
+        };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listener.local_addr();
         let address = address.map_err(|e| Problems::one(e.to_string()))?;
@@ -184,7 +209,7 @@ fn generated_password() -> std::io::Result<String> {
 async fn assemble(
     data: &DataDir,
     checked: &Checked,
-    master: &Masters,
+    master: &Master,
     first: Option<&FirstStart>,
     tls: bool,
     clock: Clock,
@@ -207,13 +232,12 @@ async fn assemble(
         store.ready().await?;
         let part = format!("{}'s database", name.as_str());
         process.health.need_database(&part, store.clone());
+        if name == ServiceName::KeyManagement {
+            master.settle(&store, &clock, data).await?;
+        }
         let identity = ring.identity(name.as_str(), clock.clone())?;
-        let stack = process.service(
-            name,
-            store,
-            identity,
-            Some((master, &checked.keys.settings)),
-        )?;
+        let keys = (&master.keys, &checked.keys.settings);
+        let stack = process.service(name, store, identity, Some(keys))?;
         process.peers.set(name, stack);
     }
     let identity = ring.identity("gateway", clock.clone())?;
