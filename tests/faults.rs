@@ -14,8 +14,8 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::{
-    ADMIN, Answer, Caller, Installation, PASSWORD, SERVICES, Server, Shape, log_in, not_run, probe,
-    unique,
+    ADMIN, Answer, Caller, Installation, PASSWORD, SERVICES, Server, Shape, join, log_in, not_run,
+    probe, unique,
 };
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -312,4 +312,67 @@ async fn without_key_management_tokens_work_until_nobody_knows_what_is_revoked()
     server.is_ready().await;
     let back = async || read(&alice, "/v1/devices").await.status.as_u16() == 200;
     comes("the same token", back).await;
+}
+
+async fn status(caller: &Caller) -> u16 {
+    read(caller, "/v1/devices").await.status.as_u16()
+}
+
+/// What ends is known to nobody but whoever was asked to end it, and that dies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ended_without_key_management_is_refused_once_it_is_back_though_all_others_were_killed()
+ {
+    let _alone = ALONE.lock().await;
+    // Tokens must be taken for as long as key management is away.
+    let bound = [("MUSTER_REVOCATION_SILENCE", "10m")];
+    let installation = need!(Installation::new().await).with(&bound);
+    let mut server = Server::start_on(installation).await;
+    let anybody = server.anybody();
+    let alice = log_in(&anybody, ADMIN, PASSWORD, None).await;
+    let me = alice.get("/v1/me").await.expect(200);
+    let tenant = me["currentTenant"].as_str().unwrap();
+    let [disabled, signed_out, removed] = ["disabled", "signed-out", "removed"]
+        .map(|name| format!("{name}@example.com"))
+        .map(|email| (alice.clone(), tenant, email))
+        .map(async |(alice, tenant, email)| join(&alice, tenant, &email, "viewer").await);
+    let ending = [disabled.await, signed_out.await, removed.await];
+    let goes_on = join(&alice, tenant, "goes-on@example.com", "viewer").await;
+    let body = json!({"displayName": "below"});
+    let below = alice.post("/v1/tenants", body).await.expect(201)["id"].clone();
+    let below = below.as_str().unwrap();
+    let suspended = log_in(&anybody, ADMIN, PASSWORD, Some(below)).await;
+    let mut ids = Vec::new();
+    for caller in &ending {
+        let me = caller.get("/v1/me").await.expect(200);
+        ids.push(me["principalId"].as_str().unwrap().to_owned());
+    }
+
+    server.kill_part(part("key-management"));
+    let disable = format!("/v1/users/{}:disable", ids[0]);
+    alice.post(&disable, json!({})).await.expect(200);
+    ending[1]
+        .post("/v1/auth:logout", json!({}))
+        .await
+        .expect(200);
+    let remove = format!("/v1/members/{}", ids[2]);
+    alice.delete(&remove).await.expect(200);
+    let suspend = format!("/v1/tenants/{below}:suspend");
+    alice.post(&suspend, json!({})).await.expect(200);
+    for caller in ending.iter().chain([&suspended]) {
+        assert_eq!(status(caller).await, 200, "nobody can know yet");
+    }
+
+    for service in ["identity", "tenancy"] {
+        server.kill_part(part(service));
+    }
+    for service in ["identity", "tenancy", "key-management"] {
+        server.start_part(part(service));
+    }
+    server.is_ready().await;
+    for caller in ending.iter().chain([&suspended]) {
+        comes("a refusal", async || status(caller).await == 401).await;
+    }
+    for caller in [&alice, &goes_on] {
+        assert_eq!(status(caller).await, 200);
+    }
 }
