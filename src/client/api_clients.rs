@@ -1,24 +1,28 @@
 //! `muster client`: API clients of the tenant.
 
-use std::collections::BTreeMap;
-
-use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use proto::keys::api_client_service_client::ApiClientServiceClient;
 use proto::keys::{
-    ApiClient, CreateApiClientRequest, DeleteApiClientRequest, ListApiClientsRequest,
+    DeleteApiClientRequest, GetApiClientRequest, ListApiClientsRequest, get_api_client_request,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::connect::Authorized;
 use super::failure::Failure;
 use super::options::Options;
-use super::out::{self, Show};
-use super::parse;
+use super::out;
+use super::rotation::Look;
+
+mod rotate;
+mod show;
+mod terms;
 
 const EXAMPLES: &str = "Examples:
   muster client create --name ingest --permission devices.read --token-ttl 10m
   muster client list
+  muster client rotate 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11 --overlap 7d
+  muster client rotation 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11 --watch
   muster client delete 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11";
 
 /// API clients: programs that trade a secret for short-lived tokens.
@@ -34,67 +38,65 @@ pub(crate) struct Clients {
 #[derive(Subcommand)]
 enum Action {
     /// Create a client and show its secret, this once
-    Create(Create),
+    Create(Box<terms::Create>),
     /// List the clients, oldest first
     List,
+    /// Show all that is known of a client, but not its secret
+    Show(Id),
+    /// Change a client; what it no longer allows is refused within a second
+    Update(Box<terms::Update>),
+    /// Make a new secret and show it, this once; the old one works on for a while
+    Rotate(rotate::Rotate),
+    /// Show when, from where and by what each secret is used
+    Rotation(Watched),
+    /// End a rotation now: the old secret is refused within a second
+    Finish(Id),
+    /// Take over a client of another system, so that its secret works here unchanged
+    Import(Box<terms::Import>),
     /// Delete a client; its tokens are refused within a second
-    Delete {
-        /// The client
-        id: Uuid,
-    },
+    Delete(Id),
 }
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
-struct Create {
-    /// How the client is shown to people
-    #[arg(long)]
-    name: String,
-    /// What the client allows; never more than you may do. May be repeated
-    #[arg(long = "permission", required = true, value_delimiter = ',', value_parser = parse::permission())]
-    permissions: Vec<String>,
-    /// How long its tokens live, from 1m to 60m [default: 10m]
-    #[arg(long, value_name = "SPAN", value_parser = parse::span)]
-    token_ttl: Option<TimeDelta>,
+struct Id {
+    /// The client
+    id: Uuid,
+}
+
+#[derive(Args)]
+struct Watched {
+    /// The client
+    id: Uuid,
+    #[command(flatten)]
+    look: Look,
+}
+
+type Client = ApiClientServiceClient<Authorized>;
+
+async fn client(options: &Options) -> Result<Client, Failure> {
+    Ok(ApiClientServiceClient::new(options.connect().await?))
 }
 
 impl Clients {
     /// Carries the action out.
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        let options = &self.options;
         match self.action {
-            Action::Create(client) => create(&self.options, client).await,
-            Action::List => list(&self.options).await,
-            Action::Delete { id } => delete(&self.options, id).await,
+            Action::Create(new) => terms::create(options, *new).await,
+            Action::List => list(options).await,
+            Action::Show(Id { id }) => show(options, id).await,
+            Action::Update(changed) => terms::update(options, *changed).await,
+            Action::Rotate(rotate) => rotate.run(options).await,
+            Action::Rotation(Watched { id, look }) => rotate::watch(options, id, &look).await,
+            Action::Finish(Id { id }) => rotate::finish(options, id).await,
+            Action::Import(taken) => terms::import(options, *taken).await,
+            Action::Delete(Id { id }) => delete(options, id).await,
         }
     }
 }
 
-async fn create(options: &Options, client: Create) -> Result<(), Failure> {
-    let mut service = ApiClientServiceClient::new(options.connect().await?);
-    let client = ApiClient {
-        display_name: client.name,
-        permissions: client.permissions,
-        token_ttl: client.token_ttl.map(|ttl| prost_types::Duration {
-            seconds: ttl.num_seconds(),
-            nanos: 0,
-        }),
-        ..Default::default()
-    };
-    let request = CreateApiClientRequest {
-        api_client: Some(client),
-        ..Default::default()
-    };
-    let created = service.create_api_client(request).await?.into_inner();
-    let client = created.api_client.unwrap_or_default();
-    let json = json!({"apiClient": client.json(), "clientSecret": created.client_secret});
-    options
-        .server
-        .output
-        .with_secret(&client, &created.client_secret, &json)
-}
-
 async fn list(options: &Options) -> Result<(), Failure> {
-    let mut service = ApiClientServiceClient::new(options.connect().await?);
+    let mut service = client(options).await?;
     let clients = out::pages(None, async |page_size, page_token| {
         let request = ListApiClientsRequest {
             page_size,
@@ -107,51 +109,17 @@ async fn list(options: &Options) -> Result<(), Failure> {
     options.server.output.list(&clients.await?)
 }
 
-async fn delete(options: &Options, id: Uuid) -> Result<(), Failure> {
-    let mut service = ApiClientServiceClient::new(options.connect().await?);
-    let request = DeleteApiClientRequest { id: id.to_string() };
-    service.delete_api_client(request).await?;
-    let sentence = format!("Deleted client {id}.");
-    options.server.output.said(&sentence, &json!({}))
+async fn show(options: &Options, id: Uuid) -> Result<(), Failure> {
+    let request = GetApiClientRequest {
+        client: Some(get_api_client_request::Client::Id(id.to_string())),
+    };
+    let found = client(options).await?.get_api_client(request).await?;
+    options.server.output.one(&found.into_inner())
 }
 
-impl Show for ApiClient {
-    const COLUMNS: &'static [&'static str] = &[
-        "ID",
-        "NAME",
-        "CLIENT KEY",
-        "TOKEN TTL",
-        "STATE",
-        "CREATED",
-        "PERMISSIONS",
-    ];
-
-    fn cells(&self) -> Vec<String> {
-        let ttl = self.token_ttl.unwrap_or_default().seconds;
-        let state = if self.disabled { "disabled" } else { "active" };
-        vec![
-            self.id.clone(),
-            self.display_name.clone(),
-            self.client_key.clone(),
-            format!("{ttl}s"),
-            state.to_owned(),
-            out::time(self.create_time.as_ref()),
-            self.permissions.join(" "),
-        ]
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "id": self.id,
-            "number": self.number.to_string(),
-            "clientKey": self.client_key,
-            "displayName": self.display_name,
-            "permissions": self.permissions,
-            "tokenTtl": self.token_ttl.map(|ttl| format!("{}s", ttl.seconds)),
-            "disabled": self.disabled,
-            "metadata": self.metadata.iter().collect::<BTreeMap<_, _>>(),
-            "creator": self.creator,
-            "createTime": out::json_time(self.create_time.as_ref()),
-        })
-    }
+async fn delete(options: &Options, id: Uuid) -> Result<(), Failure> {
+    let request = DeleteApiClientRequest { id: id.to_string() };
+    client(options).await?.delete_api_client(request).await?;
+    let sentence = format!("Deleted client {id}.");
+    options.server.output.said(&sentence, &json!({}))
 }

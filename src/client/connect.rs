@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use proto::identity::auth_service_client::AuthServiceClient;
 use proto::identity::{RefreshRequest, SelectTenantRequest};
 use tonic::metadata::{Ascii, MetadataValue};
@@ -23,13 +25,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A channel whose calls carry a credential.
-pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
+pub(crate) type Authorized = InterceptedService<Channel, Credential>;
 
 /// Puts the credential on each call.
 #[derive(Clone)]
-pub(crate) struct Bearer(MetadataValue<Ascii>);
+pub(crate) struct Credential(MetadataValue<Ascii>);
 
-impl Interceptor for Bearer {
+impl Interceptor for Credential {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request
             .metadata_mut()
@@ -68,11 +70,21 @@ fn tls(ca_cert: Option<&Path>) -> Result<ClientTlsConfig, Failure> {
 /// The channel with a credential: a token, or an API key that the gateway
 /// trades for one.
 pub(crate) fn authorized(channel: Channel, credential: &str) -> Result<Authorized, Failure> {
-    let mut value: MetadataValue<Ascii> = format!("Bearer {credential}")
+    with_header(channel, &format!("Bearer {credential}"))
+}
+
+/// The channel with a name and a secret, as in HTTP Basic (RFC 7617).
+pub(crate) fn basic(channel: Channel, name: &str, secret: &str) -> Result<Authorized, Failure> {
+    let pair = BASE64_STANDARD.encode(format!("{name}:{secret}"));
+    with_header(channel, &format!("Basic {pair}"))
+}
+
+fn with_header(channel: Channel, header: &str) -> Result<Authorized, Failure> {
+    let mut value: MetadataValue<Ascii> = header
         .parse()
         .map_err(|_| Failure::new("the credential holds characters that can't be sent"))?;
     value.set_sensitive(true);
-    Ok(InterceptedService::new(channel, Bearer(value)))
+    Ok(InterceptedService::new(channel, Credential(value)))
 }
 
 /// The channel with a token of the saved session, in no tenant.

@@ -192,14 +192,12 @@ impl Show for Device {
     }
 
     fn details(&self) -> Vec<(&'static str, String)> {
-        let labels: BTreeMap<_, _> = self.labels.iter().collect();
-        let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let mut details: Vec<_> = Self::COLUMNS.iter().copied().zip(self.cells()).collect();
         details.extend([
             ("NUMBER", self.number.to_string()),
             ("DESCRIPTION", self.description.clone()),
             ("TAGS", self.tag_ids.join(" ")),
-            ("LABELS", labels.join(" ")),
+            ("LABELS", out::labels(&self.labels)),
             ("SITE", self.site_id.clone()),
             ("LAST SEEN", out::time(self.last_seen_time.as_ref())),
             ("CREATED", out::time(self.create_time.as_ref())),

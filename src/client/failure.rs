@@ -65,6 +65,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether the same may succeed in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self.code,
+            Some(Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
+        )
+    }
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();

@@ -8,13 +8,19 @@ mod connect;
 mod credentials;
 mod devices;
 mod failure;
+mod foreign;
+mod key_policy;
 mod login;
 mod options;
 pub(crate) mod out;
 mod parse;
 mod password;
+mod rotation;
+mod scanner_rules;
+mod secret;
 mod server_url;
 mod tenants;
+mod tokens;
 mod users;
 
 use std::process::ExitCode;
@@ -34,6 +40,10 @@ pub(crate) enum Command {
     Key(Box<api_keys::Keys>),
     /// API clients: programs that trade a secret for short-lived tokens
     Client(Box<api_clients::Clients>),
+    /// Tokens: what API clients get, and what of it lives
+    Token(Box<tokens::Tokens>),
+    /// What the keys of the tenant may be
+    KeyPolicy(Box<key_policy::Policies>),
     /// Devices of the tenant
     Device(Box<devices::Devices>),
     /// Users that the tenant manages
@@ -52,6 +62,8 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::Whoami(whoami) => whoami.run().await,
         Command::Key(keys) => keys.run().await,
         Command::Client(clients) => clients.run().await,
+        Command::Token(tokens) => tokens.run().await,
+        Command::KeyPolicy(policies) => policies.run().await,
         Command::Device(devices) => devices.run().await,
         Command::User(users) => users.run().await,
         Command::Tenant(tenants) => tenants.run().await,

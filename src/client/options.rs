@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use proto::identity::GetMeRequest;
+use proto::identity::user_service_client::UserServiceClient;
 use tonic::transport::Channel;
 
 use super::connect::{self, Authorized};
@@ -104,6 +106,15 @@ impl Options {
         connect::refresh(self.server.open(&saved).await?, &saved).await
     }
 
+    /// Connects as nobody, or as whoever the request itself proves.
+    pub(crate) async fn connect_as_nobody(&self) -> Result<Channel, Failure> {
+        let target = self.target()?;
+        match self.server.file()?.load()? {
+            Some(saved) if saved.server == target => self.server.open(&saved).await,
+            _ => connect::open(&target, self.server.ca_cert.as_deref()).await,
+        }
+    }
+
     /// Connects as far as it goes: in the tenant, if one is chosen.
     pub(crate) async fn connect_anyhow(&self) -> Result<Authorized, Failure> {
         let chosen = self.api_key().is_some() || self.server.session()?.tenant_id.is_some();
@@ -112,6 +123,13 @@ impl Options {
         } else {
             self.connect_to_none().await
         }
+    }
+
+    /// Who calls, such as `user:0189…`.
+    pub(crate) async fn caller(&self) -> Result<String, Failure> {
+        let mut client = UserServiceClient::new(self.connect().await?);
+        let me = client.get_me(GetMeRequest {}).await?.into_inner();
+        Ok(format!("{}:{}", me.principal_kind, me.principal_id))
     }
 
     /// The server that the calls go to.

@@ -1,10 +1,11 @@
 //! What the commands print: tables for people, JSON for programs.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
-use prost_types::Timestamp;
+use prost_types::{Duration, Timestamp};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -136,6 +137,39 @@ pub(crate) fn time(time: Option<&Timestamp>) -> String {
         .unwrap_or_default()
 }
 
+/// A time as people read it, or a word for none.
+pub(crate) fn time_or(time: Option<&Timestamp>, none: &str) -> String {
+    match time {
+        Some(set) => self::time(Some(set)),
+        None => none.to_owned(),
+    }
+}
+
+/// A span as JSON has it, or null.
+pub(crate) fn json_span(span: Option<&Duration>) -> Value {
+    span.map_or(Value::Null, |span| json!(format!("{}s", span.seconds)))
+}
+
+/// A span as people type it, or a word for none.
+pub(crate) fn span_or(span: Option<&Duration>, none: &str) -> String {
+    let Some(span) = span else {
+        return none.to_owned();
+    };
+    let units = [("d", 24 * 3600), ("h", 3600), ("m", 60)];
+    let fits = |(_, length): &&(&str, i64)| span.seconds % length == 0;
+    match units.iter().find(fits) {
+        Some((unit, length)) => format!("{}{unit}", span.seconds / length),
+        None => format!("{}s", span.seconds),
+    }
+}
+
+/// Short texts by which something is found, in the order of their names.
+pub(crate) fn labels(labels: &HashMap<String, String>) -> String {
+    let ordered: BTreeMap<_, _> = labels.iter().collect();
+    let all: Vec<_> = ordered.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    all.join(" ")
+}
+
 /// An enum's value as people read it: `STATE_ACTIVE` is "active".
 pub(crate) fn state(name: &str) -> String {
     name.trim_start_matches("STATE_")
@@ -220,6 +254,15 @@ mod tests {
         };
         assert_eq!(json_time(Some(&time)), json!("2027-01-15T08:00:00.500Z"));
         assert_eq!(json_time(None), Value::Null);
+    }
+
+    #[test]
+    fn spans_are_written_as_they_are_typed() {
+        for (seconds, written) in [(7 * 86400, "7d"), (5400, "90m"), (61, "61s")] {
+            let span = Duration { seconds, nanos: 0 };
+            assert_eq!(span_or(Some(&span), "any"), written);
+        }
+        assert_eq!(span_or(None, "any"), "any");
     }
 
     #[tokio::test]

@@ -16,6 +16,14 @@ pub(crate) enum When {
     At(DateTime<Utc>),
 }
 
+/// How long something may last; without a span, as long as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound(pub(crate) Option<TimeDelta>);
+
+/// When something ends; without a time, never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End(pub(crate) Option<When>);
+
 impl When {
     /// The time in whole seconds; a span lies ahead.
     pub(crate) fn after(self, now: DateTime<Utc>) -> DateTime<Utc> {
@@ -61,6 +69,38 @@ pub(crate) fn span(text: &str) -> Result<TimeDelta, String> {
         .filter(|seconds| (1..=MAX_SECONDS).contains(seconds))
         .map(TimeDelta::seconds)
         .ok_or_else(|| "write a number and s, m, h, d or w, such as 10m".to_owned())
+}
+
+/// Reads a bound: a span such as `90d`, or `none`.
+pub(crate) fn bound(text: &str) -> Result<Bound, String> {
+    match text {
+        "none" => Ok(Bound(None)),
+        text => span(text).map(|span| Bound(Some(span))),
+    }
+}
+
+/// Reads an end such as in [`when`], or `never`.
+pub(crate) fn end(text: &str) -> Result<End, String> {
+    match text {
+        "never" => Ok(End(None)),
+        text => when(text).map(|end| End(Some(end))),
+    }
+}
+
+/// Reads a span, or `0` for none at all.
+pub(crate) fn span_or_zero(text: &str) -> Result<TimeDelta, String> {
+    match text {
+        "0" | "0s" => Ok(TimeDelta::zero()),
+        text => span(text),
+    }
+}
+
+/// A span as the contract has it.
+pub(crate) fn duration(span: TimeDelta) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: span.num_seconds(),
+        nanos: 0,
+    }
 }
 
 /// Reads a label, `key=value`.
@@ -113,6 +153,16 @@ mod tests {
             "2026-12-31T23:00:00+00:00"
         );
         assert!(when("tomorrow").is_err());
+    }
+
+    #[test]
+    fn what_lasts_for_ever_or_not_at_all_has_a_word() {
+        assert_eq!(bound("none"), Ok(Bound(None)));
+        assert_eq!(bound("1h"), Ok(Bound(Some(TimeDelta::hours(1)))));
+        assert_eq!(end("never"), Ok(End(None)));
+        assert_eq!(end("1h"), Ok(End(Some(When::Span(TimeDelta::hours(1))))));
+        assert_eq!(span_or_zero("0"), Ok(TimeDelta::zero()));
+        assert!(bound("never").is_err() && end("none").is_err() && span_or_zero("-1s").is_err());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 use proto::tenancy::tenant_service_client::TenantServiceClient;
-use proto::tenancy::{ListMyTenantsRequest, MyTenant, Tenant};
+use proto::tenancy::{
+    ListMyTenantsRequest, MyTenant, ResumeTenantRequest, SuspendTenantRequest, Tenant,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -14,7 +16,8 @@ use super::out::{self, Output, Show};
 
 const EXAMPLES: &str = "Examples:
   muster tenant list
-  muster tenant use 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11";
+  muster tenant use 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11
+  muster tenant suspend 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05";
 
 /// Tenants that the caller may act for.
 #[derive(Args)]
@@ -35,6 +38,16 @@ enum Action {
         /// The tenant
         id: Uuid,
     },
+    /// Refuse everything of a tenant right below yours, within a second, until it is resumed
+    Suspend {
+        /// The tenant
+        id: Uuid,
+    },
+    /// Let a suspended tenant go on
+    Resume {
+        /// The tenant
+        id: Uuid,
+    },
 }
 
 impl Tenants {
@@ -43,6 +56,8 @@ impl Tenants {
         match self.action {
             Action::List => list(&self.options).await,
             Action::Use { id } => choose(&self.options, id).await,
+            Action::Suspend { id } => suspend(&self.options, id).await,
+            Action::Resume { id } => resume(&self.options, id).await,
         }
     }
 }
@@ -71,6 +86,28 @@ async fn choose(options: &Options, id: Uuid) -> Result<(), Failure> {
     })?;
     let sentence = format!("Commands now act for tenant {}.", name(&tenants, id));
     server.output.said(&sentence, &json!({"tenantId": id}))
+}
+
+async fn suspend(options: &Options, id: Uuid) -> Result<(), Failure> {
+    let mut client = TenantServiceClient::new(options.connect().await?);
+    let request = SuspendTenantRequest { id: id.to_string() };
+    let tenant = client.suspend_tenant(request).await?.into_inner();
+    let sentence = format!(
+        "Suspended tenant {} ({id}).",
+        out::plain(&tenant.display_name)
+    );
+    options.server.output.said(&sentence, &tenant_json(&tenant))
+}
+
+async fn resume(options: &Options, id: Uuid) -> Result<(), Failure> {
+    let mut client = TenantServiceClient::new(options.connect().await?);
+    let request = ResumeTenantRequest { id: id.to_string() };
+    let tenant = client.resume_tenant(request).await?.into_inner();
+    let sentence = format!(
+        "Resumed tenant {} ({id}).",
+        out::plain(&tenant.display_name)
+    );
+    options.server.output.said(&sentence, &tenant_json(&tenant))
 }
 
 /// The tenants that the caller may act for.

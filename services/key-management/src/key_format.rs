@@ -88,6 +88,11 @@ pub fn pattern(prefix: &str) -> String {
     )
 }
 
+/// A well-formed key that nobody has, for whoever tries a scanner's rule.
+pub fn example(prefix: &str) -> String {
+    write(prefix, "", Uuid::nil(), &"0".repeat(SECRET))
+}
+
 /// Writes a key.
 pub(crate) fn write(prefix: &str, environment: &str, id: Uuid, secret: &str) -> String {
     let id = id.simple();
