@@ -11,15 +11,18 @@ use chassis::service_identity::PrivateKey;
 use chassis::telemetry::{self, LogFormat};
 use chassis::tls::{ClientTls, ServerTls};
 use clap::Args;
+use gateway::Limits;
 use http::HeaderValue;
 use ipnet::IpNet;
 
 mod database;
 mod keys;
+mod limits;
 mod silence;
 
 pub(crate) use database::{Database, DatabaseUrl};
 pub(crate) use keys::{KeyManagement, KeyOptions, Master, Masters};
+use limits::RateLimits;
 pub(crate) use silence::Hearing;
 
 /// What is wrong with a configuration, each in a sentence.
@@ -196,12 +199,15 @@ pub(crate) struct Edge {
         value_delimiter = ','
     )]
     trusted_proxy: Vec<String>,
+    #[command(flatten)]
+    limits: RateLimits,
 }
 
 /// What the gateway's port is told, once it was checked.
 pub(crate) struct EdgeOptions {
     pub(crate) cors_origins: Vec<HeaderValue>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) limits: Limits,
 }
 
 impl Edge {
@@ -209,6 +215,7 @@ impl Edge {
         let mut options = EdgeOptions {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            limits: self.limits.check(problems),
         };
         for origin in self.cors_origin.iter().filter(|text| !text.is_empty()) {
             match HeaderValue::try_from(origin) {

@@ -231,6 +231,7 @@ impl Serve {
                 tls: self.certificate.files().is_some(),
                 trusted_proxies: checked.edge.trusted_proxies,
                 cors_origins: checked.edge.cors_origins,
+                limits: checked.edge.limits,
             };
             return Ok(gateway.build().await?);
         };

@@ -261,6 +261,7 @@ async fn assemble(
         tls,
         trusted_proxies: checked.edge.trusted_proxies.clone(),
         cors_origins: checked.edge.cors_origins.clone(),
+        limits: checked.edge.limits.clone(),
     };
     Ok(Assembled {
         stack: gateway.build().await?,

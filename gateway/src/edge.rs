@@ -2,13 +2,13 @@
 //! it goes. gRPC and gRPC-Web are forwarded by service name without decoding;
 //! all else is transcoded.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::context::{self, Call, REQUEST_ID};
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
-use chassis::token::Verifier;
 use chassis::{Clock, Error};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
@@ -23,8 +23,11 @@ use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 use crate::credentials::{self, Presented, Sources};
 use crate::dialects::{self, Dialect};
 use crate::exchange::Exchange;
+use crate::failures::Failures;
+use crate::limits::Limiter;
 use crate::oauth;
 use crate::origin::Proxies;
+use crate::visit::{self, Visit};
 
 /// Bytes that a request may have which anybody can make.
 const PUBLIC_BODY: usize = 64 << 10;
@@ -39,7 +42,8 @@ pub(crate) struct Inner {
     pub(crate) transcoder: Transcoder,
     pub(crate) sources: Sources,
     pub(crate) exchange: Exchange,
-    pub(crate) verifier: Verifier,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) failures: Failures,
     pub(crate) peers: Peers,
     /// What the gateway itself answers behind authorization: the dialects'
     /// services, and the record of all services.
@@ -52,12 +56,16 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// What answers a gRPC path.
-    fn stack(&self, path: &str) -> Stack {
-        match ServiceName::of_path(path) {
+    /// What answers a gRPC path to whoever is at an address.
+    async fn stack(&self, path: &str, source: Option<IpAddr>) -> Result<Stack, Status> {
+        let stack = match ServiceName::of_path(path) {
             Some(name) => self.peers.forward(name),
             None if path.starts_with("/muster.") => self.services.clone(),
             None => self.own.clone(),
+        };
+        match requirement(path) {
+            Some(Requirement::Public) => self.failures.watch(path, source, stack).await,
+            _ => Ok(stack),
         }
     }
 }
@@ -76,19 +84,21 @@ impl Edge {
         }
         let grpc = is_grpc(request.headers());
         let scope = call.as_ref().map(Clone::clone).unwrap_or_default();
-        let (route, mut response) = context::scope(scope, async {
+        let visit = Visit::of(request.headers());
+        let answer = context::scope(scope, async {
             if grpc {
                 let path = request.uri().path().to_owned();
                 let answer = match call {
-                    Ok(call) => self.forward(request, call.deadline).await,
+                    Ok(call) => self.forward(request, &call).await,
                     Err(refusal) => Status::from(refusal).into_http(),
                 };
                 (path, answer)
             } else {
                 self.http(request, call).await
             }
-        })
-        .await;
+        });
+        let (route, mut response) = visit::scope(visit.clone(), answer).await;
+        visit.write(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, id.clone());
         if response.status() == StatusCode::UNAUTHORIZED {
             // RFC 9110: a 401 says how to do better.
@@ -141,41 +151,51 @@ impl Edge {
             .route(request.method(), request.uri().path())
         {
             Ok(matched) => matched,
-            Err(error) => return ("-".to_owned(), no_route(&request, error)),
+            Err(error) => {
+                let source = call.ok().and_then(|call| call.source);
+                let answer = match self.0.limiter.source(source) {
+                    Ok(()) => no_route(&request, error),
+                    Err(status) => problem(shape_of_path(request.uri()), &Problem::new(status)),
+                };
+                return ("-".to_owned(), answer);
+            }
         };
         let method = matched.method().clone();
         let route = matched.rule().template.clone();
         let errors = shape(&method.service);
         let refused = |status| problem(errors, &Problem::new(status));
-        let deadline = match call {
-            Ok(call) => call.deadline,
+        let call = match call {
+            Ok(call) => call,
             Err(refusal) => return (route, refused(refusal.into())),
         };
         let answer = async {
+            self.0.limiter.source(call.source)?;
             let sources = self.0.sources.of(&method.service);
             let request = self.authenticate(request, &method.path, sources).await?;
-            let stack = self.0.stack(&method.path);
+            let stack = self.0.stack(&method.path, call.source).await?;
             Ok(self
                 .0
                 .transcoder
                 .call(matched, request, stack, errors)
                 .await)
         };
-        let answer = context::until(deadline, answer).await;
+        let answer = context::until(call.deadline, answer).await;
         (route, answer.flatten().unwrap_or_else(refused))
     }
 
     /// A gRPC call goes on as it is, but for its credential.
-    async fn forward(self, request: Request<Body>, deadline: Option<Instant>) -> Response<Body> {
+    async fn forward(self, request: Request<Body>, call: &Call) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let answer = async {
+            self.0.limiter.source(call.source)?;
             // Over gRPC, a dialect's package takes what any other takes.
             let sources = self.0.sources.native();
             let request = self.authenticate(request, &path, sources).await?;
-            let answer = self.0.stack(&path).oneshot(request).await;
+            let stack = self.0.stack(&path, call.source).await?;
+            let answer = stack.oneshot(request).await;
             answer.map_err(|error| Status::unavailable(error.to_string()))
         };
-        let answer = context::until(deadline, answer).await;
+        let answer = context::until(call.deadline, answer).await;
         answer.flatten().unwrap_or_else(|status| status.into_http())
     }
 
@@ -217,26 +237,14 @@ impl Edge {
             // Refused before anything of the request is read.
             (Some(_), None) => Err(Error::unauthenticated(credentials::wanted(sources)).into()),
             (Some(_), Some(presented)) => {
-                let mut value =
-                    HeaderValue::try_from(format!("Bearer {}", self.token(presented).await?))
-                        .map_err(|_| Error::unauthenticated("the credential is malformed"))?;
+                let mut value = HeaderValue::try_from(format!(
+                    "Bearer {}",
+                    self.0.exchange.token(presented).await?
+                ))
+                .map_err(|_| Error::unauthenticated("the credential is malformed"))?;
                 value.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, value);
                 Ok(request)
-            }
-        }
-    }
-
-    /// A verified token for a credential; traded anew if the one that was
-    /// remembered has been revoked: the credential itself may be good again.
-    async fn token(&self, presented: Presented) -> Result<String, Status> {
-        let token = self.0.exchange.token(presented.clone()).await?;
-        match self.0.verifier.verify(&token).await {
-            Ok(_) => Ok(token),
-            Err(refusal) if matches!(presented, Presented::Token(_)) => Err(refusal.into()),
-            Err(_) => {
-                self.0.exchange.forget(&presented).await;
-                self.0.exchange.token(presented).await
             }
         }
     }
@@ -310,7 +318,8 @@ fn shape_of_path(uri: &Uri) -> &'static dyn ErrorShape {
 
 fn problem(errors: &dyn ErrorShape, problem: &Problem) -> Response<Body> {
     let (mut parts, body) = errors.shape(problem).into_parts();
-    for (name, value) in &problem.headers {
+    let told = problem.status.metadata().clone().into_headers();
+    for (name, value) in problem.headers.iter().chain(&told) {
         parts.headers.entry(name).or_insert_with(|| value.clone());
     }
     Response::from_parts(parts, Body::new(http_body_util::Full::new(body)))

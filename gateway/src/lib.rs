@@ -11,8 +11,12 @@ mod dialects;
 mod domain;
 mod edge;
 mod exchange;
+mod failures;
+mod limits;
 mod oauth;
 mod origin;
+mod uses;
+mod visit;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -35,6 +39,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use transcoder::Transcoder;
 
+pub use limits::{Limits, Rate};
+
 /// What a gateway is made of.
 pub struct Gateway {
     /// Where the services are.
@@ -53,6 +59,8 @@ pub struct Gateway {
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may call from a browser, such as `https://console.example.com`.
     pub cors_origins: Vec<HeaderValue>,
+    /// How many requests may come from whom.
+    pub limits: Limits,
 }
 
 impl Gateway {
@@ -68,14 +76,23 @@ impl Gateway {
         let audit = audit::Audit {
             peers: self.peers.clone(),
         };
-        let exchange =
-            exchange::Exchange::new(self.peers.clone(), self.identity, self.clock.clone());
+        let limiter = Arc::new(limits::Limiter::new(&self.limits));
+        let failures = failures::Failures::new(limiter.failures());
+        let exchange = exchange::Exchange::new(
+            self.peers.clone(),
+            self.identity,
+            self.clock.clone(),
+            self.verifier.clone(),
+            limiter.clone(),
+            failures.clone(),
+        );
         let oauth = oauth::service(&self.peers, &exchange, &self.verifier);
         let edge = edge::Edge(Arc::new(edge::Inner {
             transcoder,
             sources,
             exchange,
-            verifier: self.verifier,
+            limiter,
+            failures,
             services: dialects::mount(stack, &self.peers)
                 .with(oauth)
                 .with(AuditServiceServer::new(audit))
@@ -144,6 +161,10 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
         "grpc-status-details-bin",
         "x-request-id",
         "etag",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        visit::NOTICE,
     ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
