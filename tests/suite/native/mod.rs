@@ -1,12 +1,19 @@
 //! The native API over HTTP/JSON.
 
+mod clients;
 mod input;
+mod key_import;
+mod key_policy;
+mod key_rotation;
+mod key_verification;
+mod keys;
 mod leaks;
 mod log;
 mod people;
 mod resources;
 mod revocation;
 mod tenants;
+mod tokens;
 
 use crate::support::{Answer, World};
 use serde_json::Value;
