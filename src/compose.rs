@@ -14,7 +14,7 @@ use chassis::store::schema::Schema;
 use chassis::store::{Postgres, Store};
 use chassis::tls::ClientTls;
 use chassis::token::Verifier;
-use chassis::{Clock, Error, Result};
+use chassis::{Clock, Error, Result, listen, metrics, server};
 use key_management::Settings;
 use key_management::admin::Operator;
 use tokio::net::TcpListener;
@@ -181,6 +181,36 @@ pub(crate) async fn postgres(
 pub(crate) async fn bind(address: SocketAddr) -> std::result::Result<TcpListener, Problems> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|e| Problems::one(format!("can't listen on {address}: {e}")))
+}
+
+/// The port of probes and figures, if there is to be one; only then the
+/// process counts anything.
+pub(crate) async fn bind_probes(
+    address: Option<SocketAddr>,
+) -> std::result::Result<Option<TcpListener>, Problems> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = bind(address).await?;
+    metrics::start()?;
+    Ok(Some(listener))
+}
+
+/// Answers probes to the end, and says then that the process stops.
+pub(crate) async fn answer_probes(listener: Option<TcpListener>, health: &Health) -> Result<()> {
+    if let Some(listener) = listener {
+        let stack = server::probes(health).await?;
+        tokio::spawn(listen::serve(listener, stack, None, std::future::pending()));
+    }
+    Ok(())
+}
+
+/// Where probes are answered, for whoever reads the output.
+pub(crate) fn told_of(probes: Option<&TcpListener>) -> String {
+    let address = probes.and_then(|listener| listener.local_addr().ok());
+    address.map_or_else(String::new, |address| {
+        format!("Probes are answered on http://{address}\n")
+    })
 }
 
 /// Done when the process is told to stop and, after a while in which it says

@@ -40,7 +40,7 @@ pub(crate) struct Serve {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8081, of the gateway 127.0.0.1:8080]
     #[arg(long, env = "MUSTER_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Address of a second port that only tells health, without TLS
+    /// Address of a second port that only tells health, and figures at /metrics, without TLS
     #[arg(long, env = "MUSTER_PROBE_LISTEN")]
     probe_listen: Option<SocketAddr>,
     /// How long to go on taking calls when told to stop, while saying not to be ready
@@ -138,10 +138,7 @@ impl Serve {
         let name = self.service.name();
         let tls = self.certificate.server(self.tls_client_ca.as_deref())?;
         let listener = compose::bind(self.listen.unwrap_or_else(|| self.usual_address())).await?;
-        let probes = match self.probe_listen {
-            Some(address) => Some(compose::bind(address).await?),
-            None => None,
-        };
+        let probes = compose::bind_probes(self.probe_listen).await?;
         if self.service == Which::KeyManagement && !checked.key_options.has_issuer {
             tracing::warn!("--issuer is not set: who discovers us needs the URL of the gateway");
         }
@@ -151,11 +148,7 @@ impl Serve {
         let stack = self.assemble(&process, identity, checked).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         greet(name, scheme, &listener, probes.as_ref());
-        if let Some(probes) = probes {
-            // It answers to the end, and says that the process stops.
-            let stack = server::probes(&process.health).await?;
-            tokio::spawn(listen::serve(probes, stack, None, std::future::pending()));
-        }
+        compose::answer_probes(probes, &process.health).await?;
         let stop = compose::stop(&process.health, self.drain_delay);
         listen::serve(listener, stack, tls, stop).await;
         Ok(())
@@ -256,17 +249,9 @@ impl Serve {
 /// Tells where it listens: on standard output, where the log is not.
 fn greet(name: &str, scheme: &str, listener: &TcpListener, probes: Option<&TcpListener>) {
     let mut out = std::io::stdout().lock();
-    let address = |listener: &TcpListener| {
-        let address = listener.local_addr();
-        address.map_or_else(|e| e.to_string(), |address| address.to_string())
-    };
-    let _ = writeln!(
-        out,
-        "Muster {name} listens on {scheme}://{}",
-        address(listener)
-    );
-    if let Some(probes) = probes {
-        let _ = writeln!(out, "Probes are answered on http://{}", address(probes));
-    }
+    let address = listener.local_addr();
+    let address = address.map_or_else(|e| e.to_string(), |address| address.to_string());
+    let _ = writeln!(out, "Muster {name} listens on {scheme}://{address}");
+    let _ = out.write_all(compose::told_of(probes).as_bytes());
     let _ = out.flush();
 }

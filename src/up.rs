@@ -19,6 +19,7 @@ use chassis::{Clock, Error, Result, listen};
 use clap::Args;
 use gateway::Gateway;
 use key_management::admin::Operator;
+use tokio::net::TcpListener;
 
 use crate::bootstrap::{self, Administrator, FirstStart};
 use crate::compose::{self, Process};
@@ -49,6 +50,9 @@ pub(crate) struct Up {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "MUSTER_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Address of a second port that only tells health, and figures at /metrics, without TLS
+    #[arg(long, env = "MUSTER_PROBE_LISTEN")]
+    probe_listen: Option<SocketAddr>,
     #[command(flatten)]
     certificate: Certificate,
     #[command(flatten)]
@@ -120,6 +124,7 @@ impl Up {
         let tls = self.certificate.server(None)?;
         let data = DataDir::open(&self.data).map_err(Problems::one)?;
         let listener = compose::bind(self.listen).await?;
+        let probes = compose::bind_probes(self.probe_listen).await?;
         let clock = Clock::system();
         let of_folder = checked.keys.master.is_none();
         let master = checked.keys.master.map_or_else(|| data.master_keys(), Ok);
@@ -149,8 +154,10 @@ impl Up {
             &format!("{scheme}://{address}"),
             &self.data,
             checked.database.is_some(),
+            probes.as_ref(),
             assembled.first_start.then_some(&checked.administrator),
         );
+        compose::answer_probes(probes, &assembled.health).await?;
         if first.is_some() {
             bootstrap::end_first_start(&data).map_err(|e| Problems::one(e.to_string()))?;
         }
@@ -287,7 +294,13 @@ async fn wait_until_ready(health: &Health) -> Result<()> {
 
 /// Tells where it listens and, on the first start, what to do next. On
 /// standard output, where the log is not: it may hold a password.
-fn greet(url: &str, data: &std::path::Path, postgres: bool, administrator: Option<&Administrator>) {
+fn greet(
+    url: &str,
+    data: &std::path::Path,
+    postgres: bool,
+    probes: Option<&TcpListener>,
+    administrator: Option<&Administrator>,
+) {
     let mut out = std::io::stdout().lock();
     let data = data.display();
     let _ = match postgres {
@@ -297,6 +310,7 @@ fn greet(url: &str, data: &std::path::Path, postgres: bool, administrator: Optio
         ),
         false => writeln!(out, "Muster listens on {url} and keeps its data in {data}"),
     };
+    let _ = out.write_all(compose::told_of(probes).as_bytes());
     if let Some(administrator) = administrator {
         let _ = out.write_all(welcome(url, administrator).as_bytes());
     }

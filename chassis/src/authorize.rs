@@ -15,6 +15,7 @@ use crate::caller::{Principal, Subject};
 use crate::context::{self, Call, Origin};
 use crate::error::{Error, Result};
 use crate::listen::RemoteAddress;
+use crate::metrics;
 use crate::peer::ServiceName;
 use crate::token::Verifier;
 
@@ -90,7 +91,10 @@ where
             let work = async {
                 let subject = match admit(&verifier, &path, token).await {
                     Ok(subject) => subject,
-                    Err(refusal) => return Ok(untaken(refusal, over_wire)),
+                    Err(refusal) => {
+                        metrics::refused(&refusal);
+                        return Ok(untaken(refusal, over_wire));
+                    }
                 };
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {

@@ -21,6 +21,7 @@ pub mod health;
 pub mod listen;
 pub mod outbox;
 pub mod mask;
+pub mod metrics;
 pub mod paging;
 pub mod peer;
 pub mod permissions;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::caller::Principal;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::metrics;
 use crate::peer::{Peers, ServiceName};
 use crate::service_identity::ServiceIdentity;
 use crate::time::date_time;
@@ -28,6 +29,9 @@ pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait before asking again for a stream that has ended.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How often it is noted how long the stream has been silent.
+const MEASURE: Duration = Duration::from_secs(1);
 
 /// What a verifier does with tokens while the stream of revocations is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,12 +251,22 @@ pub async fn follow(
     revocations: Revocations,
     clock: Clock,
 ) {
-    loop {
-        if let Err(error) = follow_once(&peers, &identity, &revocations, &clock).await {
-            tracing::warn!(%error, "the stream of revocations has ended; asking again");
+    let follow = async {
+        loop {
+            if let Err(error) = follow_once(&peers, &identity, &revocations, &clock).await {
+                tracing::warn!(%error, "the stream of revocations has ended; asking again");
+            }
+            tokio::time::sleep(RETRY).await;
         }
-        tokio::time::sleep(RETRY).await;
-    }
+    };
+    // Silence grows while nothing happens.
+    let measure = async {
+        loop {
+            metrics::revocations(revocations.known(), revocations.silent_for());
+            tokio::time::sleep(MEASURE).await;
+        }
+    };
+    tokio::join!(follow, measure);
 }
 
 async fn follow_once(
@@ -266,6 +280,8 @@ async fn follow_once(
     let mut stream = client.watch_revocations(request).await?.into_inner();
     // A stream that hangs is as bad as one that ends: the bound is that of both.
     let bound = revocations.silence.bound;
+    // What comes first was told to others long ago.
+    let mut is_news = false;
     while let Ok(next) = tokio::time::timeout(bound, stream.message()).await {
         let Some(answer) = next? else { break };
         for revocation in &answer.revocations {
@@ -273,8 +289,12 @@ async fn follow_once(
             let time = |t: &Option<Timestamp>| t.as_ref().and_then(date_time);
             if let (Some(revoked), Some(forget)) = (time(revoked), time(forget)) {
                 revocations.add(&revocation.subject, revoked, forget);
+                if is_news {
+                    metrics::revocation_known_after(clock.now() - revoked);
+                }
             }
         }
+        is_news = true;
         if answer.synchronised {
             revocations.heard(clock.now());
         }

@@ -16,6 +16,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use crate::authorize::AuthorizeLayer;
 use crate::error::{Error, Result};
 use crate::health::Health;
+use crate::metrics;
 use crate::peer::{ServiceName, Stack};
 use crate::telemetry::LogLayer;
 use crate::token::Verifier;
@@ -62,7 +63,7 @@ impl ServiceStack {
     /// The whole: logged, authorized, then routed to its method.
     pub fn build(self) -> Stack {
         let layers = ServiceBuilder::new()
-            .layer(LogLayer(self.name))
+            .layer(LogLayer::new(self.name))
             .layer(AuthorizeLayer::new(self.verifier));
         #[expect(clippy::disallowed_methods, reason = "the layers are on it")]
         erase(layers.service(self.routes.prepare()))
@@ -141,10 +142,31 @@ pub async fn port(name: ServiceName, service: Stack, state: &Health) -> Result<S
     Ok(with_probes(state, own, service))
 }
 
-/// The port of probes alone.
+/// The port of probes alone, and of what the process counts: that tells more
+/// of an installation than anybody who reaches the service may know.
 pub async fn probes(state: &Health) -> Result<Stack> {
     let own = reflection_and_health(proto::DESCRIPTOR_SET, state, Vec::new()).await?;
-    Ok(with_probes(state, own.clone(), own))
+    let other = own.clone();
+    let figures = service_fn(move |request: http::Request<Body>| {
+        let (wanted, other) = (is_metrics(&request), other.clone());
+        async move {
+            match metrics::answer().filter(|_| wanted) {
+                Some(answer) => Ok::<_, Infallible>(answer),
+                None => Ok(answer_of(other, request).await),
+            }
+        }
+    });
+    #[expect(clippy::disallowed_methods, reason = "whoever reaches it may ask")]
+    Ok(with_probes(state, own, erase(figures)))
+}
+
+fn is_metrics(request: &http::Request<Body>) -> bool {
+    request.method() == http::Method::GET && request.uri().path() == "/metrics"
+}
+
+async fn answer_of(stack: Stack, request: http::Request<Body>) -> http::Response<Body> {
+    let answer = stack.oneshot(request).await;
+    answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http())
 }
 
 fn with_probes(state: &Health, own: Stack, service: Stack) -> Stack {
@@ -159,8 +181,7 @@ fn with_probes(state: &Health, own: Stack, service: Stack) -> Stack {
             if let Some(answer) = probe {
                 return Ok::<_, Infallible>(answer);
             }
-            let answer = stack.oneshot(request).await;
-            Ok(answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http()))
+            Ok(answer_of(stack, request).await)
         }
     });
     #[expect(

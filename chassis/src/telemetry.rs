@@ -1,18 +1,21 @@
-//! What the program tells about itself: one line a request.
+//! What the program tells about itself: one line a request, and figures.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tonic::Code;
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing_subscriber::EnvFilter;
 
 use crate::authorize::Who;
 use crate::context;
+use crate::metrics::Meters;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -41,9 +44,16 @@ pub fn init(format: LogFormat, filter: &str) {
     };
 }
 
-/// Logs one line for each call of a service.
+/// Logs one line for each call of a service, and counts it.
 #[derive(Clone)]
-pub struct LogLayer(pub &'static str);
+pub struct LogLayer(Arc<Meters>, &'static str);
+
+impl LogLayer {
+    /// A layer of the service of this name.
+    pub fn new(service: &'static str) -> Self {
+        Self(Arc::new(Meters::new(service)), service)
+    }
+}
 
 impl<S> Layer<S> for LogLayer {
     type Service = Log<S>;
@@ -51,7 +61,8 @@ impl<S> Layer<S> for LogLayer {
     fn layer(&self, inner: S) -> Log<S> {
         Log {
             inner,
-            service: self.0,
+            meters: self.0.clone(),
+            service: self.1,
         }
     }
 }
@@ -60,6 +71,7 @@ impl<S> Layer<S> for LogLayer {
 #[derive(Clone)]
 pub struct Log<S> {
     inner: S,
+    meters: Arc<Meters>,
     service: &'static str,
 }
 
@@ -81,22 +93,24 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let begun = Instant::now();
-        let service = self.service;
+        let (service, meters) = (self.service, self.meters.clone());
         let method = request.uri().path().to_owned();
         let request_id = context::request_id(request.headers());
         let request_id = request_id.unwrap_or_default().to_owned();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
+            let (took, code) = (begun.elapsed(), code(&response));
+            meters.count(&method, code, took);
             let who = response.extensions().get::<Who>();
             tracing::debug!(
                 service,
                 method,
                 request_id,
-                code = %code(&response),
+                code = %code,
                 principal = who.map(|w| w.principal.as_str()).unwrap_or_default(),
                 tenant = who.map(|w| w.tenant.as_str()).unwrap_or_default(),
-                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+                micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 "call"
             );
             Ok(response)
@@ -105,9 +119,7 @@ where
 }
 
 /// The gRPC status of an answer without a body; one with a body begins well.
-fn code(response: &http::Response<Body>) -> String {
-    match response.headers().get("grpc-status") {
-        Some(code) => tonic::Code::from_bytes(code.as_bytes()).to_string(),
-        None => "ok".to_owned(),
-    }
+fn code(response: &http::Response<Body>) -> Code {
+    let code = response.headers().get("grpc-status");
+    code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
