@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use chassis::Clock;
 use chassis::peer::ServiceName;
 use chassis::store::Postgres;
+use chassis::{Clock, Error};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 use key_management::admin::{Operator, Pepper, Rewrapped, SigningKey};
@@ -152,8 +152,14 @@ impl SigningKeys {
             SigningKeyAction::Revoke { kid, target } => {
                 let master = target.master_key()?;
                 let operator = target.operator().await?;
-                let key = operator.revoke_signing_key(&master, &kid);
-                shown(target.output.one(&key.await?))
+                let key = operator.revoke_signing_key(&master, &kid).await;
+                let key = key.map_err(|error| match error {
+                    Error::NotFound { .. } => {
+                        Problems::one(format!("there is no signing key {kid}"))
+                    }
+                    error => error.into(),
+                })?;
+                shown(target.output.one(&key))
             }
         }
     }

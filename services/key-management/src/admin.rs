@@ -4,7 +4,7 @@
 use chassis::revocation::{MAX_TOKEN_LIFE, Revocable};
 use chassis::store::{GlobalTx, Record, Store};
 use chassis::{Clock, Error, Result};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -308,10 +308,11 @@ fn wanted(
 }
 
 fn already(pending: &signing_key::Model) -> Error {
-    let (kid, time) = (&pending.kid, signing_keys::activate_time(pending));
+    let kid = &pending.kid;
+    let time = signing_keys::activate_time(pending).to_rfc3339_opts(SecondsFormat::Secs, true);
     Error::precondition(
         "ROTATION_RUNNING",
-        format!("the key {kid} is published already, and signs from {time:.0} on"),
+        format!("the key {kid} is published already, and signs from {time} on"),
     )
 }
 
