@@ -9,5 +9,7 @@ mod hardening;
 mod hardwario;
 mod iottly;
 mod native;
+mod operator;
+mod oauth;
 mod sensorbucket;
 mod yombo;

@@ -154,6 +154,21 @@ impl Installation {
         self
     }
 
+    /// A port of probes for each of its processes; and where these are.
+    pub fn with_probes(mut self) -> (Self, Vec<String>) {
+        let mut all = Vec::new();
+        let mut told = || {
+            let address = format!("127.0.0.1:{}", free_port());
+            all.push(address.clone());
+            ("MUSTER_PROBE_LISTEN".to_owned(), address)
+        };
+        match self.shape {
+            Shape::Split => self.parts.iter_mut().for_each(|p| p.settings.push(told())),
+            _ => self.settings.push(told()),
+        }
+        (self, all)
+    }
+
     /// Makes the keys, and says where everybody is.
     async fn prepare_parts(&mut self, model: &Model, database_url: &str, replicas: usize) {
         let folder = self.folder.path().join("keys");
@@ -207,6 +222,15 @@ impl Installation {
             ("MUSTER_ADMIN_EMAIL", ADMIN),
             ("MUSTER_ADMIN_PASSWORD", PASSWORD),
         ]));
+        told
+    }
+
+    /// What `muster admin` is told that works on key management's database.
+    pub fn keys(&self) -> Settings {
+        let mut parts = self.parts.iter();
+        let part = parts.find(|part| part.service == "key-management");
+        let mut told = part.map_or_else(|| self.whole(), |part| part.settings.clone());
+        told.extend(self.settings.clone());
         told
     }
 

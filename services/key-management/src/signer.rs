@@ -300,3 +300,7 @@ pub(crate) fn generate(
         revoke_time: Set(None),
     })
 }
+
+#[cfg(test)]
+#[path = "signer/tests.rs"]
+mod tests;
