@@ -175,7 +175,8 @@ async fn a_revoked_key_is_refused_though_it_was_remembered() {
 async fn a_key_that_is_changed_is_looked_up_anew() {
     let world = need!(world().await);
     let url = web(&guard_of(&world).await).await;
-    let (id, secret) = new_key(&world.alice, json!({})).await;
+    let both = json!({"permissions": [PERMISSION, "sites.read"]});
+    let (id, secret) = new_key(&world.alice, both).await;
     let (path, bearer) = (format!("/v1/apiKeys/{id}"), bearer(&secret));
     assert_eq!(asked(&url, &bearer).await.0, 200);
     let disable = async |disabled: bool| {
@@ -381,7 +382,12 @@ async fn a_grpc_service_is_guarded_and_refuses_by_grpc_status() {
         );
     };
     refused(None, Code::Unauthenticated, "UNAUTHENTICATED").await;
-    refused(Some("Bearer none"), Code::Unauthenticated, "KEY_MALFORMED").await;
+    refused(
+        Some("Bearer none"),
+        Code::Unauthenticated,
+        "BAD_CREDENTIALS",
+    )
+    .await;
     let own = bearer(&own_key(&world.alice).await);
     refused(Some(&own), Code::PermissionDenied, "PERMISSION_DENIED").await;
     let (_, other) = new_key(&world.alice, json!({})).await;

@@ -32,6 +32,10 @@ const LONGEST_KEY: usize = 1024;
 const LONGEST_TOKEN: usize = 8192;
 const LONGEST_USER_AGENT: usize = 1000;
 
+/// Bytes that a message may have: the first one of the stream tells everything
+/// that was revoked within the hour.
+const LARGEST: usize = 64 << 20;
+
 /// Muster, and the key by which this service asks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Muster {
@@ -60,7 +64,8 @@ pub(crate) struct Answer {
 impl Muster {
     pub(crate) fn new(channel: Channel, authorization: AsciiMetadataValue) -> Self {
         Self {
-            keys: KeyVerificationServiceClient::new(channel.clone()),
+            keys: KeyVerificationServiceClient::new(channel.clone())
+                .max_decoding_message_size(LARGEST),
             tokens: TokenServiceClient::new(channel),
             authorization,
         }
@@ -151,9 +156,13 @@ where
         Ok(Err(status)) => status,
         Err(_) => Status::deadline_exceeded("no answer in time"),
     };
-    match is_refused(&status) {
-        true => tracing::error!(%status, "Muster does not let this service's key verify others"),
-        false => tracing::warn!(%status, "can't ask Muster"),
+    if is_refused(&status) {
+        tracing::error!(%status, "Muster does not let this service's key verify others");
+    } else if is_lost(&status) {
+        // The stream has ended as well, and that is told once.
+        tracing::debug!(%status, "can't ask Muster");
+    } else {
+        tracing::warn!(%status, "Muster does not answer");
     }
     Err(Refusal::Unavailable)
 }

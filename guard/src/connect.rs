@@ -152,7 +152,12 @@ async fn follow(
 ) {
     loop {
         if let Err(status) = follow_once(&muster, &revoked, first.take()).await {
-            tracing::warn!(%status, "the stream of revocations has ended; asking again");
+            match revoked.is_live() {
+                true => {
+                    tracing::warn!(%status, "the stream of revocations has ended; asking again")
+                }
+                false => tracing::debug!(%status, "there is no stream of revocations yet"),
+            }
         }
         tokio::time::sleep(RETRY).await;
     }

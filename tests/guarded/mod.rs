@@ -1,6 +1,8 @@
 //! Services of a user's own, behind the guard; and a wire to Muster that can
 //! be cut.
 
+#![allow(unreachable_pub, reason = "as in tests/support")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
