@@ -121,13 +121,16 @@ const NOT_RECORDED: [&str; 2] = [
     "AuthService/SelectTenant",
 ];
 
+/// Whether a method only calls others, whose changes are recorded.
+fn translates(path: &str) -> bool {
+    path.starts_with("/muster.dialect.") || path.starts_with("/muster.oauth.")
+}
+
 /// Every method that anybody but services may call, and that is no read.
 fn changing() -> BTreeSet<String> {
     let methods = grpc::methods().into_iter().filter(|method| {
         let path = grpc::path(method);
-        !path.starts_with("/muster.dialect.")
-            && !idempotent(&path)
-            && requirement(&path) != Some(Requirement::Service)
+        !translates(&path) && !idempotent(&path) && requirement(&path) != Some(Requirement::Service)
     });
     methods
         .map(|m| format!("{}/{}", m.parent_service().name(), m.name()))
@@ -137,7 +140,7 @@ fn changing() -> BTreeSet<String> {
 fn full_name(short: &str) -> String {
     let methods = grpc::methods().into_iter().map(|m| grpc::path(&m));
     let found = methods
-        .filter(|path| !path.starts_with("/muster.dialect."))
+        .filter(|path| !translates(path))
         .find(|path| path.ends_with(&format!(".{short}")));
     found.expect(short).trim_start_matches('/').to_owned()
 }
@@ -334,6 +337,20 @@ async fn credentials(diary: &mut Diary, alice: &Caller) {
         let resource = format!("{tokens}/{number}");
         diary.ask(method, &program, ask, (&itself, &resource)).await;
     }
+    let other = program.post("/v1/tokens", json!({})).await.expect(201);
+    let body = json!({"accessToken": other["accessToken"]});
+    let ask = (Method::POST, "/v1/tokens:revoke", body);
+    let resource = format!("{tokens}/{}", text(&other["number"]));
+    let method = "TokenService/RevokeAccessToken";
+    diary.ask(method, &program, ask, (&itself, &resource)).await;
+    let ask = (
+        Method::POST,
+        "/v1/tokens:revokeAll",
+        json!({"principal": itself}),
+    );
+    let method = "TokenService/RevokeTokens";
+    diary.ask(method, alice, ask, (&who, &client)).await;
+    clients(diary, alice, &who, &client).await;
     let path = format!("/v1/{client}");
     let ask = (Method::DELETE, &*path, Value::Null);
     diary
@@ -344,6 +361,104 @@ async fn credentials(diary: &mut Diary, alice: &Caller) {
             (&who, &client),
         )
         .await;
+}
+
+/// What can be done with a client besides making and deleting it.
+async fn clients(diary: &mut Diary, alice: &Caller, who: &str, client: &str) {
+    for (method, verb, path, body) in [
+        (
+            "ApiClientService/UpdateApiClient",
+            Method::PATCH,
+            "",
+            json!({"displayName": "x"}),
+        ),
+        (
+            "ApiClientService/RotateApiClient",
+            Method::POST,
+            ":rotate",
+            json!({}),
+        ),
+        (
+            "ApiClientService/FinishApiClientRotation",
+            Method::POST,
+            "/rotation:finish",
+            json!({}),
+        ),
+    ] {
+        let path = format!("/v1/{client}{path}");
+        let ask = (verb, &*path, body);
+        diary.ask(method, alice, ask, (who, client)).await;
+    }
+    let body = json!({
+        "apiClient": {"clientKey": format!("client-of-others-{}", unique())},
+        "secret": {"raw": "a secret of others"},
+    });
+    let ask = (Method::POST, "/v1/apiClients:import", body);
+    let method = "ApiClientService/ImportApiClient";
+    diary
+        .ask(method, alice, ask, (who, "apiClients/{id}"))
+        .await;
+}
+
+/// What can be done with a key besides making and revoking it.
+async fn keys(diary: &mut Diary, alice: &Caller) {
+    let who = actor(alice).await;
+    let body = json!({
+        "apiKey": {"displayName": unique(), "permissions": ["devices.read"]},
+        "format": "FOREIGN_FORMAT_OPAQUE",
+        "secret": {"raw": format!("foreign-{}", unique())},
+    });
+    let ask = (Method::POST, "/v1/apiKeys:import", body);
+    let (method, made) = ("ApiKeyService/ImportApiKey", "apiKeys/{id}");
+    let made = diary.ask(method, alice, ask, (&who, made)).await;
+    let key = format!("apiKeys/{}", text(&made["id"]));
+    let end = chassis::Clock::system().now() + chrono::TimeDelta::hours(2);
+    for (method, verb, path, body) in [
+        (
+            "ApiKeyService/UpdateApiKey",
+            Method::PATCH,
+            "",
+            json!({"description": "x"}),
+        ),
+        (
+            "ApiKeyService/RotateApiKey",
+            Method::POST,
+            ":rotate",
+            json!({}),
+        ),
+        (
+            "ApiKeyService/ExtendApiKeyRotation",
+            Method::POST,
+            "/rotation:extend",
+            json!({"endTime": end.to_rfc3339()}),
+        ),
+        (
+            "ApiKeyService/FinishApiKeyRotation",
+            Method::POST,
+            "/rotation:finish",
+            json!({}),
+        ),
+        (
+            "ApiKeyService/DeleteApiKey",
+            Method::DELETE,
+            "",
+            Value::Null,
+        ),
+    ] {
+        let path = format!("/v1/{key}{path}");
+        diary
+            .ask(method, alice, (verb, &path, body), (&who, &key))
+            .await;
+    }
+    let me = alice.get("/v1/me").await.expect(200);
+    let policy = format!("tenants/{}/keyPolicy", text(&me["currentTenant"]));
+    let ask = (
+        Method::PATCH,
+        "/v1/keyPolicy",
+        json!({"expiryRequired": false}),
+    );
+    let method = "KeyPolicyService/UpdateKeyPolicy";
+    diary.ask(method, alice, ask, (&who, &policy)).await;
 }
 
 /// The events of an entry's request must be one, and say what happened.
@@ -378,6 +493,7 @@ async fn every_method_that_changes_something_leaves_one_event_that_says_who_did_
     things(&mut diary, &world.olga).await;
     people(&mut diary, world).await;
     credentials(&mut diary, &world.alice).await;
+    keys(&mut diary, &world.alice).await;
     let all = record(&world.alice, "", 1000).await;
     for entry in &diary.0 {
         is_recorded(entry, &all);

@@ -178,6 +178,8 @@ impl Belongings {
             ("id", "ApiClientService") => text(&self.api_client),
             ("id", "TenantService") => text(&self.tenant),
             ("number", "TokenService") => Some(Value::I64(self.token)),
+            // Needed beside their key.
+            ("end_time", "ApiKeyService") => Some(Value::Message(in_2100())),
             _ => None,
         }
     }
@@ -206,6 +208,13 @@ fn basic(client: &serde_json::Value) -> String {
     format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair))
 }
 
+fn in_2100() -> DynamicMessage {
+    let kind = grpc::pool().get_message_by_name("google.protobuf.Timestamp");
+    let mut time = DynamicMessage::new(kind.unwrap());
+    time.set_field_by_name("seconds", Value::I64(4_102_444_800));
+    time
+}
+
 /// Names tenant A's things wherever a message can name one; answers whether it can.
 fn name_foreign(
     message: &mut DynamicMessage,
@@ -216,7 +225,7 @@ fn name_foreign(
     let mut named = false;
     for field in message.descriptor().fields().collect::<Vec<_>>() {
         // A thing that is created has no id yet, and its request chooses one.
-        let chosen = creates && message.descriptor().name().starts_with("Create");
+        let chosen = creates && makes(message.descriptor().name());
         let ignored = creates && field.name() == "id" || chosen && field.name().ends_with("_id");
         if let Some(value) = things.named_by(service, field.name()).filter(|_| !ignored) {
             message.set_field(&field, value);
@@ -234,6 +243,11 @@ fn name_foreign(
         }
     }
     named
+}
+
+/// Whether a method, or its request, is of those that make a new thing.
+fn makes(name: &str) -> bool {
+    name.starts_with("Create") || name.starts_with("Import")
 }
 
 /// Lists that name foreign things in filters: they find nothing, which is no error.
@@ -282,12 +296,7 @@ async fn no_method_reaches_another_tenants_things() {
         }
         let service = method.parent_service().name().to_owned();
         let mut message = empty(method);
-        let names = name_foreign(
-            &mut message,
-            &service,
-            method.name().starts_with("Create"),
-            &things,
-        );
+        let names = name_foreign(&mut message, &service, makes(method.name()), &things);
         let bob = if service == "TokenService" {
             Some(client.as_str())
         } else {
