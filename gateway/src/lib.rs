@@ -76,6 +76,7 @@ impl Gateway {
         let audit = audit::Audit {
             peers: self.peers.clone(),
         };
+        describe();
         let limiter = Arc::new(limits::Limiter::new(&self.limits));
         let failures = failures::Failures::new(limiter.failures());
         let exchange = exchange::Exchange::new(
@@ -135,6 +136,17 @@ impl Gateway {
 /// Signatures of whoever reports leaks, too.
 fn is_forwarded(name: &HeaderName) -> bool {
     transcoder::forwarded(name) || name.as_str().starts_with("github-public-key-")
+}
+
+fn describe() {
+    metrics::describe_counter!(
+        "muster_exchanges_total",
+        "Credentials that were presented, by what became of them"
+    );
+    metrics::describe_counter!(
+        "muster_rate_limited_total",
+        "Requests that were refused because there were too many, by limit"
+    );
 }
 
 fn is_grpc_web(request: &Request<Body>) -> bool {
