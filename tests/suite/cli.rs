@@ -21,7 +21,7 @@ pub(crate) struct Terminal {
 
 /// What a command left.
 pub(crate) struct Told {
-    code: i32,
+    pub(super) code: i32,
     out: String,
     err: String,
 }
@@ -36,7 +36,7 @@ impl Terminal {
     }
 
     /// A terminal that calls with an API key.
-    fn with_key(world: &World, key: &str) -> Self {
+    pub(super) fn with_key(world: &World, key: &str) -> Self {
         let url = world.server.url.clone();
         let variables = vec![("MUSTER_SERVER", url), ("MUSTER_API_KEY", key.to_owned())];
         Self {
@@ -46,7 +46,7 @@ impl Terminal {
     }
 
     /// Logs the administrator in, in tenant A.
-    async fn logged_in(world: &World) -> Self {
+    pub(super) async fn logged_in(world: &World) -> Self {
         let terminal = Self::new();
         let arguments = ["login", "--server", &world.server.url, "--email", ADMIN];
         let arguments = [
@@ -87,27 +87,34 @@ impl Terminal {
     }
 
     /// Runs a command that must succeed, for people.
-    async fn says(&self, arguments: &[&str]) -> String {
+    pub(super) async fn says(&self, arguments: &[&str]) -> String {
         self.run(arguments, "").await.ok()
     }
 
     /// Runs a command that must succeed, for programs.
-    async fn json(&self, arguments: &[&str]) -> Value {
+    pub(super) async fn json(&self, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--output", "json"]].concat();
         serde_json::from_str(&self.says(&arguments).await).unwrap()
     }
 
     /// Runs a command that must fail, and tells why on standard error only.
-    async fn fails(&self, arguments: &[&str]) -> String {
+    pub(super) async fn fails(&self, arguments: &[&str]) -> String {
         self.run(arguments, "").await.failed(1)
     }
 }
 
 impl Told {
     #[track_caller]
-    fn ok(self) -> String {
+    pub(super) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
         self.out
+    }
+
+    /// What a command that must succeed noted beside its answer.
+    #[track_caller]
+    pub(super) fn err(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.err
     }
 
     #[track_caller]
@@ -119,7 +126,7 @@ impl Told {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
@@ -228,7 +235,18 @@ async fn what_is_no_command_fails_with_2_and_tells_the_usage() {
 async fn help_tells_every_command() {
     let help = Terminal::new().says(&["--help"]).await;
     for command in [
-        "up", "login", "logout", "whoami", "key", "client", "device", "user", "tenant", "audit",
+        "up",
+        "login",
+        "logout",
+        "whoami",
+        "key",
+        "client",
+        "token",
+        "key-policy",
+        "device",
+        "user",
+        "tenant",
+        "audit",
     ] {
         let told = help
             .lines()

@@ -2,12 +2,14 @@
 
 mod audit;
 pub(crate) mod cli;
+mod cli_keys;
 mod contract;
 mod device42;
 mod grpc;
 mod hardening;
 mod hardwario;
 mod iottly;
+mod limits;
 mod native;
 mod operator;
 mod oauth;

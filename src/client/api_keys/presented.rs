@@ -6,6 +6,7 @@ use clap::Args;
 use key_management::key_format::{self, NoKey};
 use proto::keys::key_verification_service_client::KeyVerificationServiceClient;
 use proto::keys::leak_service_client::LeakServiceClient;
+use proto::keys::verify_api_key_response::Code;
 use proto::keys::{SurrenderApiKeyRequest, VerifyApiKeyRequest, VerifyApiKeyResponse};
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ impl Verify {
                 .source
                 .map(|source| source.to_string())
                 .unwrap_or_default(),
-            user_agent: String::new(),
+            user_agent: concat!("muster/", env!("CARGO_PKG_VERSION"), " key verify").to_owned(),
         };
         let mut client = KeyVerificationServiceClient::new(options.connect().await?);
         let verified = client.verify_api_key(request).await?.into_inner();
@@ -64,7 +65,11 @@ impl Verify {
 fn refused(verified: &VerifyApiKeyResponse) -> Failure {
     let message = out::plain(&verified.message);
     let code = verified.code().as_str_name();
-    Failure::new(format!("the key is not good: {message} ({code})"))
+    let failure = Failure::new(format!("the key is not good: {message} ({code})"));
+    match verified.code() {
+        Code::NetworkNotAllowed => failure.hint("say which address presents it with --source"),
+        _ => failure,
+    }
 }
 
 fn details(verified: &VerifyApiKeyResponse) -> Vec<(&'static str, String)> {
