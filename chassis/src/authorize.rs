@@ -91,10 +91,7 @@ where
             let work = async {
                 let subject = match admit(&verifier, &path, token).await {
                     Ok(subject) => subject,
-                    Err(refusal) => {
-                        metrics::refused(&refusal);
-                        return Ok(untaken(refusal, over_wire));
-                    }
+                    Err(refusal) => return Ok(untaken(refusal, over_wire)),
                 };
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {
@@ -186,8 +183,9 @@ async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result
         return Ok(None);
     }
     let called = ServiceName::of_path(path);
-    let subject = verifier.verify_for(&token?, called).await?;
-    check(required, callers(path), &subject)?;
+    let token = token.inspect_err(metrics::refused)?;
+    let subject = verifier.verify_for(&token, called).await?;
+    check(required, callers(path), &subject).inspect_err(metrics::refused)?;
     Ok(Some(subject))
 }
 

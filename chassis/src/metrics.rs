@@ -61,7 +61,7 @@ fn describe() {
     );
     describe_counter!(
         "muster_refused_total",
-        "Calls that were refused before anything was made of them"
+        "Tokens, and calls with good ones, that were refused"
     );
     describe_histogram!(
         "muster_revocation_lag_seconds",
@@ -86,7 +86,7 @@ pub(crate) fn answer() -> Option<Response<Body>> {
     Some(response)
 }
 
-/// Counts a call that is refused before anything is made of it.
+/// Counts a token, or a call with a good one, that is refused.
 pub(crate) fn refused(refusal: &Error) {
     let reason = match refusal {
         Error::Unauthenticated { reason, .. }

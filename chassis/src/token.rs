@@ -14,6 +14,7 @@ use crate::caller::{Principal, Subject};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::hash::sha256;
+use crate::metrics;
 use crate::peer::{Peers, ServiceName};
 use crate::revocation::Revocations;
 use crate::service_identity::{self, ServiceKeys};
@@ -136,7 +137,8 @@ impl Verifier {
     /// The subject that a token was issued to. A service's own token is taken
     /// if it was signed for the service that is called.
     pub async fn verify_for(&self, token: &str, called: Option<ServiceName>) -> Result<Subject> {
-        let known = self.good(token, called).await?;
+        let known = self.good(token, called).await;
+        let known = known.inspect_err(metrics::refused)?;
         Ok(Subject::verified(&known.claims, known.principal.clone()))
     }
 

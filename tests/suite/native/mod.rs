@@ -9,6 +9,7 @@ mod key_verification;
 mod keys;
 mod leaks;
 mod log;
+mod metrics;
 mod people;
 mod resources;
 mod revocation;
