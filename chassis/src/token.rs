@@ -90,7 +90,8 @@ struct Inner {
     revocations: Revocations,
     clock: Clock,
     keys: RwLock<HashMap<String, PublicKey>>,
-    refreshed: tokio::sync::Mutex<Option<Instant>>,
+    /// When the keys were last asked for because of an unknown `kid`.
+    asked: tokio::sync::Mutex<Option<Instant>>,
     verified: moka::sync::Cache<[u8; 32], Arc<Known>>,
 }
 
@@ -124,7 +125,7 @@ impl Verifier {
             revocations,
             clock,
             keys: RwLock::default(),
-            refreshed: tokio::sync::Mutex::default(),
+            asked: tokio::sync::Mutex::default(),
             verified: moka::sync::Cache::new(REMEMBERED),
         }))
     }
@@ -263,7 +264,7 @@ impl Verifier {
     /// verified without asking anybody.
     pub async fn prepare(&self) {
         while !self.has_keys() {
-            if let Err(error) = self.refresh().await {
+            if let Err(error) = self.refresh(false).await {
                 tracing::debug!(%error, "the public keys are not known yet");
             }
             tokio::time::sleep(PREPARE).await;
@@ -275,7 +276,7 @@ impl Verifier {
         loop {
             self.prepare().await;
             tokio::time::sleep(RENEW).await;
-            if let Err(error) = self.refresh().await {
+            if let Err(error) = self.refresh(false).await {
                 tracing::warn!(%error, "can't ask for the public keys; going on with those known");
             }
         }
@@ -293,7 +294,7 @@ impl Verifier {
         if let Some(key) = self.known_key(kid) {
             return Ok(key);
         }
-        self.refresh().await?;
+        self.refresh(true).await?;
         self.known_key(kid).ok_or_else(malformed)
     }
 
@@ -306,11 +307,11 @@ impl Verifier {
             .cloned()
     }
 
-    /// Asks key management for its public keys, but not too often: anybody
-    /// can make up a `kid`.
-    async fn refresh(&self) -> Result<()> {
-        let mut refreshed = self.0.refreshed.lock().await;
-        if refreshed.is_some_and(|at| at.elapsed() < REFRESH) {
+    /// Asks key management for its public keys; because of an unknown `kid` not
+    /// too often: anybody can make one up.
+    async fn refresh(&self, unknown: bool) -> Result<()> {
+        let mut asked = self.0.asked.lock().await;
+        if unknown && asked.is_some_and(|at| at.elapsed() < REFRESH) {
             return Ok(());
         }
         let mut client = TokenServiceClient::new(self.0.peers.get(ServiceName::KeyManagement));
@@ -331,7 +332,9 @@ impl Verifier {
         }
         *known = keys;
         drop(known);
-        *refreshed = Some(Instant::now());
+        if unknown {
+            *asked = Some(Instant::now());
+        }
         Ok(())
     }
 }

@@ -27,9 +27,9 @@ use crate::signing_keys::{self, Algorithm, Pair};
 
 /// How often the keys are read again: another process may have made one.
 const LOOK: Duration = Duration::from_secs(5);
-/// How old the keys may be that are published: a key that signs at once must
-/// be found by whoever sees it first.
-const FRESH: Duration = Duration::from_secs(1);
+/// How old the keys may be that are published, whoever asks for them however
+/// often: a key that signs at once must be found by who sees it first.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// Signs tokens with the key whose time it is. Cheap to clone; clones share.
 #[derive(Clone)]
@@ -133,11 +133,11 @@ impl Signer {
 
     async fn look(&self) -> Result<()> {
         let known = self.read(Duration::ZERO).await?;
-        for number in signing_keys::spent(&known.keys, self.0.clock.now()) {
+        for key in signing_keys::spent(&known.keys, self.0.clock.now()) {
             let forget = Entity::update_many()
                 .col_expr(Column::Wrapped, Expr::value(Vec::<u8>::new()))
-                .filter(Column::Number.eq(number));
-            let record = Record::of_installation("key-management", ("signingKeys", number));
+                .filter(Column::Number.eq(key.number));
+            let record = Record::of_installation("key-management", ("signingKeys", &key.kid));
             self.0
                 .store
                 .change_global("forget a spent signing key", record, async |tx| {

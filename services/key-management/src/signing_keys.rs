@@ -165,11 +165,11 @@ pub(crate) fn published(keys: &[Model], now: DateTime<Utc>) -> impl Iterator<Ite
 }
 
 /// The keys that never sign again, and whose private halves are still there.
-pub(crate) fn spent(keys: &[Model], now: DateTime<Utc>) -> Vec<i64> {
-    let is_spent = |key: &&Model| {
+pub(crate) fn spent(keys: &[Model], now: DateTime<Utc>) -> impl Iterator<Item = &Model> {
+    let is_spent = move |key: &&Model| {
         !key.wrapped.is_empty() && matches!(state(keys, key, now), State::Expired | State::Revoked)
     };
-    keys.iter().filter(is_spent).map(|key| key.number).collect()
+    keys.iter().filter(is_spent)
 }
 
 /// When a key must be made to begin signing, so that no key signs for longer
