@@ -65,9 +65,7 @@ async fn comes<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) 
 async fn is_refused(url: &str, secret: &str, reason: &str) {
     let refused = async || {
         let (status, body) = asked(url, &bearer(secret)).await;
-        let refused = status == 401;
-        assert!(refused || status == 200, "{status}: {body}");
-        refused && body["reason"] == reason
+        status == 401 && body["reason"] == reason
     };
     comes(reason, refused).await;
 }
@@ -254,7 +252,6 @@ async fn while_muster_is_away_only_what_is_remembered_is_let_through() {
     let (_, known) = new_key(&world.alice, json!({})).await;
     let (_, other) = new_key(&world.alice, json!({})).await;
     // Only once the stream was heard is anything remembered.
-    switch.send(Wire::Whole).unwrap();
     let remembered = async || {
         assert_eq!(asked(&url, &bearer(&known)).await.0, 200);
         switch.send(Wire::Cut).unwrap();
