@@ -287,7 +287,8 @@ impl Tokens {
             _ => None,
         };
         let own = claims.sub == caller.principal().to_string();
-        if !own && !(client.is_some() && caller.holds(Permission::ClientsWrite)) {
+        let may = own || client.is_some() && caller.holds(Permission::ClientsWrite);
+        if !may {
             return Ok(());
         }
         let now = self.0.clock.now();

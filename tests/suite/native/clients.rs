@@ -20,7 +20,6 @@ pub(crate) fn basic(name: &str, secret: &str) -> String {
 pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) key: String,
-    pub(crate) secret: String,
     pub(crate) caller: Caller,
 }
 
@@ -32,12 +31,11 @@ impl Client {
     pub(crate) async fn with(owner: &Caller, body: Value) -> Self {
         let made = owner.post("/v1/apiClients", body).await.expect(201);
         let key = text(&made["apiClient"]["clientKey"]).to_owned();
-        let secret = text(&made["clientSecret"]).to_owned();
+        let secret = text(&made["clientSecret"]);
         Self {
             id: text(&made["apiClient"]["id"]).to_owned(),
-            caller: owner.with(basic(&key, &secret)),
+            caller: owner.with(basic(&key, secret)),
             key,
-            secret,
         }
     }
 
