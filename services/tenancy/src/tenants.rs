@@ -170,7 +170,7 @@ impl Tenants {
         let (row, letter) = self
             .store
             .change_global("suspend or resume a tenant below", record, async |tx| {
-                let row = tx.one(below).await?;
+                let row = tx.one(below.clone()).await?;
                 let row = row.ok_or_else(|| Error::not_found("tenant", id))?;
                 if row.state == state {
                     return Ok((row, None));
@@ -182,6 +182,8 @@ impl Tenants {
                     ..row
                 };
                 tx.update_many(changed(&row)).await?;
+                // As it is kept: the database's times are coarser.
+                let row = tx.one(below).await?.unwrap_or(row);
                 let suspended = state == tenant::State::Suspended;
                 let letter = Outbox::set_tenant_state(tx, id, suspended, row.revision);
                 Ok((row, Some(letter.await?)))
