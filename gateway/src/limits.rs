@@ -18,7 +18,7 @@ use governor::{Quota, RateLimiter};
 use moka::policy::EvictionPolicy;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{ErrorInfo, RetryInfo, StatusExt};
 
 use crate::visit;
 
@@ -142,11 +142,14 @@ impl Level {
         let wait = Duration::from_secs(seconds(wait).max(1));
         let metadata = [("limit".to_owned(), self.limit.to_string())];
         let domain = chassis::error::DOMAIN;
-        let mut details = ErrorDetails::with_error_info(self.limit.reason(), domain, metadata);
-        details.set_retry_info(Some(wait));
+        // What is wrong comes first, as in every other refusal.
+        let details = [
+            ErrorInfo::new(self.limit.reason(), domain, metadata).into(),
+            RetryInfo::new(Some(wait)).into(),
+        ];
         let wait = wait.as_secs();
         let message = format!("{}; try again in {wait} s", self.limit.message());
-        let mut status = Status::with_error_details(Code::ResourceExhausted, message, details);
+        let mut status = Status::with_error_details_vec(Code::ResourceExhausted, message, details);
         let headers = self.headers().into_iter();
         for (name, value) in headers.chain([("retry-after", wait.to_string())]) {
             if let Ok(value) = MetadataValue::try_from(value) {
