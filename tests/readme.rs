@@ -1,10 +1,12 @@
-//! The tour in README runs as it stands, and answers what it says.
+//! The commands in README and docs/keys.md run as they stand, and answer what
+//! is said of them.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[macro_use]
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ use support::{ADMIN, Installation, Server, Shape, not_run};
 const SHAPE: Shape = Shape::Sqlite;
 
 const README: &str = include_str!("../README.md");
+const KEYS: &str = include_str!("../docs/keys.md");
+const END: &str = "```\n<!-- end of tour -->";
 const MARKER: &str = "<!-- tour: tests/readme.rs runs these lines as they stand -->\n```sh\n";
 /// Where README's server listens.
 const URL: &str = "http://127.0.0.1:8080";
@@ -20,12 +24,49 @@ const URL: &str = "http://127.0.0.1:8080";
 const CURL: (u32, u32) = (7, 82);
 
 /// The lines between the markers.
-fn tour() -> &'static str {
-    let (_, rest) = README.split_once(MARKER).expect("the tour begins");
-    let (lines, _) = rest
-        .split_once("```\n<!-- end of tour -->")
-        .expect("it ends");
-    lines
+fn tour(page: &str) -> String {
+    let blocks = page.split(MARKER).skip(1);
+    let lines = blocks.map(|rest| rest.split_once(END).expect("it ends").0);
+    lines.collect()
+}
+
+/// A server with README's administrator.
+async fn start() -> Option<Server> {
+    let email = README.split("MUSTER_ADMIN_EMAIL=").nth(1).unwrap();
+    let email = email.split(' ').next().unwrap();
+    let password = README.split("MUSTER_ADMIN_PASSWORD='").nth(1).unwrap();
+    let settings = [
+        ("MUSTER_ADMIN_EMAIL", email),
+        (
+            "MUSTER_ADMIN_PASSWORD",
+            password.split('\'').next().unwrap(),
+        ),
+    ];
+    assert_eq!(email, ADMIN);
+    let installation = Installation::new().await?;
+    Some(Server::start_on(installation.with(&settings)).await)
+}
+
+/// What the lines of a page print. `muster` is the program that is tested, and
+/// `folder` is where they run.
+fn run(page: &str, server: &Server, folder: &Path) -> String {
+    let lines = tour(page);
+    assert_eq!(lines.matches(URL).count(), 1, "its server is named once");
+    let program = Path::new(env!("CARGO_BIN_EXE_muster")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &lines.replace(URL, &server.url)])
+        .current_dir(folder)
+        .env("NO_PROXY", "127.0.0.1")
+        .env("MUSTER_CONFIG_DIR", folder)
+        .env("PATH", format!("{}:{path}", program.display()))
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{out}{errors}");
+    assert_eq!(errors, "");
+    out
 }
 
 /// What this machine lacks to run the tour.
@@ -62,43 +103,13 @@ async fn the_tour_runs_as_it_stands() {
     if let Some(why) = lacking() {
         return not_run("the tour in README", &why);
     }
-    let email = README
-        .split("MUSTER_ADMIN_EMAIL=")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap();
-    let password = README
-        .split("MUSTER_ADMIN_PASSWORD='")
-        .nth(1)
-        .unwrap()
-        .split('\'')
-        .next();
-    let settings = [
-        ("MUSTER_ADMIN_EMAIL", email),
-        ("MUSTER_ADMIN_PASSWORD", password.unwrap()),
-    ];
-    let installation = need!(Installation::new().await);
-    let server = Server::start_on(installation.with(&settings)).await;
-    assert_eq!(
-        tour().matches(URL).count(),
-        1,
-        "the tour names its server once"
-    );
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &tour().replace(URL, &server.url)])
-        .env("NO_PROXY", "127.0.0.1")
-        .output()
-        .unwrap();
-    let out = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{out}{errors}");
-    assert_eq!(errors, "");
+    let server = need!(start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let out = run(README, &server, folder.path());
     let [me, device, devices, refused, wrong, keys] = &documents(&out)[..] else {
         panic!("not six answers: {out}");
     };
-    assert_eq!((email, &me["user"]["email"]), (ADMIN, &json!(ADMIN)));
+    assert_eq!(me["user"]["email"], json!(ADMIN));
     assert!(
         me["permissions"]
             .as_array()
@@ -120,4 +131,32 @@ async fn the_tour_runs_as_it_stands() {
     ];
     assert_eq!(fields, expected);
     assert_eq!(keys["keys"][0]["kty"], "EC");
+}
+
+#[tokio::test]
+async fn the_commands_for_keys_run_as_they_stand() {
+    if let Some(why) = lacking() {
+        return not_run("the commands in docs/keys.md", &why);
+    }
+    let server = need!(start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let out = run(KEYS, &server, folder.path());
+    for told in [
+        "PREFIX       muster",
+        "[[rules]]",
+        "muster-credential: superseded;ends=@",
+        "old, works",
+        "REASON       surrendered by a holder",
+        "FOUND AT     https://example.com/paste/1",
+        "\"code\":\"CODE_VALID\"",
+        "\"metadata\":{\"plan\":\"gold\"}",
+        "\"active\":true",
+        "PRINCIPAL    client:",
+        "FOREIGN      base64 of number and secret",
+    ] {
+        assert!(out.contains(told), "{told}: {out}");
+    }
+    for refused in ["\"reason\":", "\"active\":false"] {
+        assert!(!out.contains(refused), "{refused}: {out}");
+    }
 }

@@ -1,7 +1,10 @@
 //! Values as people type them.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
+use ipnet::IpNet;
 use proto::access::{ALL_PERMISSIONS, scope};
 
 /// The longest span that is understood; nothing here is meant to last longer.
@@ -103,6 +106,14 @@ pub(crate) fn duration(span: TimeDelta) -> prost_types::Duration {
     }
 }
 
+/// Reads a network such as `192.0.2.0/24`, or one address.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "write a network such as 192.0.2.0/24, or an address".to_owned())
+}
+
 /// Reads a label, `key=value`.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -163,6 +174,14 @@ mod tests {
         assert_eq!(end("1h"), Ok(End(Some(When::Span(TimeDelta::hours(1))))));
         assert_eq!(span_or_zero("0"), Ok(TimeDelta::zero()));
         assert!(bound("never").is_err() && end("none").is_err() && span_or_zero("-1s").is_err());
+    }
+
+    #[test]
+    fn one_address_is_a_network_too() {
+        let written = |text| network(text).map(|network| network.to_string());
+        assert_eq!(written("192.0.2.0/24").unwrap(), "192.0.2.0/24");
+        assert_eq!(written("::1").unwrap(), "::1/128");
+        assert!(network("here").is_err());
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::support::{ADMIN, PASSWORD, World, eventually, unique};
 /// A span in which nobody uses anything by accident.
 const QUIET: [&str; 3] = ["--watch", "--quiet-for", "1s"];
 
+/// A user who owns nothing.
+const NOBODY: &str = "user:0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11";
+
 /// A new key: its id and its secret.
 async fn new_key(terminal: &Terminal, more: &[&str]) -> (String, String) {
     let name = unique();
@@ -168,7 +171,7 @@ async fn keys_are_listed_by_what_is_asked() {
         [false, true, false]
     );
     assert_eq!(listed(&["--foreign"]).await, [false; 3]);
-    assert_eq!(listed(&["--owner", "user:nobody"]).await, [false; 3]);
+    assert_eq!(listed(&["--owner", NOBODY]).await, [false; 3]);
     let unused = async || listed(&["--unused-since", "1d"]).await == [false, true, false];
     eventually("the counting of the use", unused).await;
 }

@@ -38,7 +38,7 @@ struct Terms {
     #[arg(long, value_name = "END", value_parser = parse::when)]
     expires: Option<parse::When>,
     /// A network from which it may be used, such as 192.0.2.0/24. May be repeated [default: all]
-    #[arg(long = "network", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long = "network", value_name = "CIDR", value_delimiter = ',', value_parser = parse::network)]
     networks: Vec<IpNet>,
     /// A text that you want to find again. May be repeated
     #[arg(long = "metadata", value_name = "KEY=VALUE", value_parser = parse::label)]
@@ -144,7 +144,7 @@ struct Changes {
     #[arg(long, value_name = "END", value_parser = parse::end)]
     expires: Option<parse::End>,
     /// The networks from which it may be used, such as 192.0.2.0/24. May be repeated
-    #[arg(long = "network", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long = "network", value_name = "CIDR", value_delimiter = ',', value_parser = parse::network)]
     networks: Option<Vec<IpNet>>,
     /// Let it be used from everywhere
     #[arg(long, conflicts_with = "networks")]
