@@ -114,7 +114,9 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 2] = [
+const NOT_RECORDED: [&str; 3] = [
+    // Only tells, for as long as somebody listens.
+    "KeyVerificationService/WatchRevoked",
     // Answers a token that says what is so already; nothing is written.
     "AuthService/Refresh",
     // The same.

@@ -7,16 +7,16 @@ use chassis::store::WriteTx;
 use chassis::time::timestamp;
 use chassis::{Caller, Error, Result};
 use proto::Violation;
-use proto::keys::{ApiClient, ForeignSecret, UpdateApiClientRequest, foreign_secret};
+use proto::keys::{ApiClient, ForeignSecret, UpdateApiClientRequest};
 use sea_orm::prelude::{DateTimeUtc, Uuid};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
 use crate::api_keys::chosen;
 use crate::entity::api_client::{ActiveModel, Column, Entity, Model};
-use crate::entity::generation::Scheme;
+use crate::foreign;
 use crate::grants;
 use crate::rotation::Kept;
-use crate::vault::{Hash, Peppers};
+use crate::vault::Peppers;
 
 /// How long tokens live if the client does not say, in seconds.
 const DEFAULT_TTL: i32 = 600;
@@ -148,23 +148,9 @@ fn widened(names: &[String], held: Permissions) -> Vec<Violation> {
 /// What is kept of the secret of an imported client, and whether it is there
 /// in a form that is not ours.
 pub(crate) fn imported(peppers: &Peppers, secret: Option<ForeignSecret>) -> Result<Kept> {
-    use foreign_secret::Known;
-    Ok(match secret.and_then(|secret| secret.known) {
-        Some(Known::Raw(raw)) => peppers.hash(&raw)?.into(),
-        Some(Known::Sha256(digits)) => Kept {
-            scheme: Scheme::HmacOfSha256,
-            ..peppers.hash(&digits.to_ascii_lowercase())?.into()
-        },
-        Some(Known::Bcrypt(text)) => Kept {
-            scheme: Scheme::Bcrypt,
-            hash: Hash {
-                pepper: 0,
-                bytes: text.into_bytes(),
-            },
-            lookup: None,
-        },
-        None => return Err(Error::invalid("secret", "is required")),
-    })
+    let known = secret.and_then(|secret| secret.known);
+    let known = known.ok_or_else(|| Error::invalid("secret", "is required"))?;
+    foreign::secret(peppers, known)
 }
 
 /// A client as the contract has it.

@@ -108,23 +108,30 @@ pub(crate) fn kept(
         Known::Bcrypt(_) => return Err(Error::invalid("secret.bcrypt", "can't be found")),
     };
     let lookup = peppers.lookup(&digest)?;
-    let (scheme, hash) = match known {
-        Known::Raw(raw) => (Scheme::Hmac, peppers.hash(&raw)?),
-        Known::Sha256(digits) => {
-            let hash = peppers.hash(&digits.to_ascii_lowercase())?;
-            (Scheme::HmacOfSha256, hash)
-        }
-        Known::Bcrypt(text) => {
-            let hash = Hash {
-                pepper: lookup.pepper,
+    let mut kept = secret(peppers, known)?;
+    if kept.scheme == Scheme::Bcrypt {
+        // By this pepper it is found, though its hash needs none.
+        kept.hash.pepper = lookup.pepper;
+    }
+    kept.lookup = Some(lookup.bytes);
+    Ok(kept)
+}
+
+/// What is kept of a foreign secret.
+pub(crate) fn secret(peppers: &Peppers, known: Known) -> Result<Kept> {
+    Ok(match known {
+        Known::Raw(raw) => peppers.hash(&raw)?.into(),
+        Known::Sha256(digits) => Kept {
+            scheme: Scheme::HmacOfSha256,
+            ..peppers.hash(&digits.to_ascii_lowercase())?.into()
+        },
+        Known::Bcrypt(text) => Kept {
+            scheme: Scheme::Bcrypt,
+            hash: Hash {
+                pepper: 0,
                 bytes: text.into_bytes(),
-            };
-            (Scheme::Bcrypt, hash)
-        }
-    };
-    Ok(Kept {
-        scheme,
-        hash,
-        lookup: Some(lookup.bytes),
+            },
+            lookup: None,
+        },
     })
 }
