@@ -114,7 +114,9 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 3] = [
+const NOT_RECORDED: [&str; 4] = [
+    // Needs keys that the operator has; its events are ReportLeak's.
+    "LeakService/ReportGithubLeaks",
     // Only tells, for as long as somebody listens.
     "KeyVerificationService/WatchRevoked",
     // Answers a token that says what is so already; nothing is written.
@@ -283,6 +285,7 @@ async fn people(diary: &mut Diary, world: &World) {
 
 async fn credentials(diary: &mut Diary, alice: &Caller) {
     let who = actor(alice).await;
+    leaks(diary, alice).await;
     let body = json!({"displayName": unique(), "permissions": ["devices.read"]});
     let ask = (Method::POST, "/v1/apiKeys", body);
     let key = diary
@@ -400,6 +403,25 @@ async fn clients(diary: &mut Diary, alice: &Caller, who: &str, client: &str) {
     diary
         .ask(method, alice, ask, (who, "apiClients/{id}"))
         .await;
+}
+
+/// What anybody may do with a key that he has.
+async fn leaks(diary: &mut Diary, alice: &Caller) {
+    let anybody = Caller {
+        authorization: None,
+        ..alice.clone()
+    };
+    for (method, path) in [
+        ("LeakService/ReportLeak", "/v1/leaks"),
+        ("LeakService/SurrenderApiKey", "/v1/apiKeys:surrender"),
+    ] {
+        let body = json!({"displayName": unique()});
+        let made = alice.post("/v1/apiKeys", body).await.expect(201);
+        let id = text(&made["apiKey"]["id"]).to_owned();
+        let ask = (Method::POST, path, json!({"apiKey": made["secret"]}));
+        let whose = (format!("key:{id}"), format!("apiKeys/{id}"));
+        diary.ask(method, &anybody, ask, (&whose.0, &whose.1)).await;
+    }
 }
 
 /// What can be done with a key besides making and revoking it.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chassis::peer::Peers;
 use chassis::{Clock, Error, Result, open_subject};
 use http::{Response as HttpResponse, StatusCode};
-use proto::keys::{CreateApiKeyRequest, RevokeApiKeyRequest};
+use proto::keys::CreateApiKeyRequest;
 use proto::muster::dialect::sensorbucket::v1 as dialect;
 use proto::muster::dialect::sensorbucket::v1::sensor_bucket_service_server::{
     SensorBucketService, SensorBucketServiceServer,
@@ -131,14 +131,7 @@ impl SensorBucketService for SensorBucket {
         let (domain, _, key) = keys::find(&domain, wanted.api_key_id)
             .await?
             .ok_or_else(|| Status::not_found(NO_KEY_TO_REVOKE))?;
-        let revoke = RevokeApiKeyRequest {
-            id: key.id,
-            ..Default::default()
-        };
-        domain
-            .api_keys()
-            .revoke_api_key(domain.request(revoke))
-            .await?;
+        keys::revoke(&domain, key.id).await?;
         let message = "API key has been revoked".into();
         Ok(Response::new(dialect::RevokeApiKeyResponse { message }))
     }

@@ -33,8 +33,9 @@ impl MigrationTrait for Migration {
             manager.create_table(table).await?;
         }
         for index in [
-            // A presented key is found by its id, a foreign one by this.
-            unique("generations", &["lookup"]),
+            // The ids of foreign keys are those of their system: of two such
+            // systems, two tenants may have the same.
+            unique("generations", &["tenant_id", "lookup"]),
             unique("generations", &["key_id", "generation"]),
             unique("generations", &["client_id", "generation"]),
             unique(
@@ -54,6 +55,12 @@ impl MigrationTrait for Migration {
             .col("expire_time")
             .take();
         manager.create_index(ends).await?;
+        let lookup = Index::create()
+            .name("generations_lookup_idx")
+            .table("generations")
+            .col("lookup")
+            .take();
+        manager.create_index(lookup).await?;
         for (table, column) in more_columns() {
             let table = Table::alter().table(table).add_column(column).to_owned();
             manager.alter_table(table).await?;

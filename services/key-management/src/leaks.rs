@@ -100,37 +100,40 @@ impl Leaks {
         let now = self.parts.clock.now();
         let source: String = source.chars().take(SOURCE).collect();
         let record = Record::new(tenant, &Principal::Key(key), ("apiKeys", key));
-        let why = "do what a tenant wants with a key that was found";
         let action = self
             .parts
             .store
-            .change_global(why, record, async |tx| {
-                let policy =
-                    key_policy::Entity::find().filter(key_policy::Column::TenantId.eq(tenant));
-                let policy = tx.one(policy).await?;
-                let action = policy.and_then(|row| LeakAction::try_from(row.leak_action).ok());
-                let found = api_key::Entity::update_many()
-                    .col_expr(api_key::Column::LeakTime, Expr::value(now))
-                    .col_expr(api_key::Column::LeakSource, Expr::value(source))
-                    .filter(api_key::Column::Id.eq(key));
-                tx.update_many(found).await?;
-                match action {
-                    Some(LeakAction::Notify) => return Ok("notify"),
-                    Some(LeakAction::Disable) => {
-                        let disabled = api_key::Entity::update_many()
-                            .col_expr(api_key::Column::Disabled, Expr::value(true))
-                            .filter(api_key::Column::Id.eq(key));
-                        tx.update_many(disabled).await?;
-                        self.end(tx, tenant, key).await?;
-                        return Ok("disable");
+            .change_global(
+                "do what a tenant wants with a key that was found",
+                record,
+                async |tx| {
+                    let policy =
+                        key_policy::Entity::find().filter(key_policy::Column::TenantId.eq(tenant));
+                    let policy = tx.one(policy).await?;
+                    let action = policy.and_then(|row| LeakAction::try_from(row.leak_action).ok());
+                    let found = api_key::Entity::update_many()
+                        .col_expr(api_key::Column::LeakTime, Expr::value(now))
+                        .col_expr(api_key::Column::LeakSource, Expr::value(source))
+                        .filter(api_key::Column::Id.eq(key));
+                    tx.update_many(found).await?;
+                    match action {
+                        Some(LeakAction::Notify) => return Ok("notify"),
+                        Some(LeakAction::Disable) => {
+                            let disabled = api_key::Entity::update_many()
+                                .col_expr(api_key::Column::Disabled, Expr::value(true))
+                                .filter(api_key::Column::Id.eq(key));
+                            tx.update_many(disabled).await?;
+                            self.end(tx, tenant, key).await?;
+                            return Ok("disable");
+                        }
+                        _ => {}
                     }
-                    _ => {}
-                }
-                tx.update_many(revoked(key, "found where it should not be", now))
-                    .await?;
-                self.end(tx, tenant, key).await?;
-                Ok("revoke")
-            })
+                    tx.update_many(revoked(key, "found where it should not be", now))
+                        .await?;
+                    self.end(tx, tenant, key).await?;
+                    Ok("revoke")
+                },
+            )
             .await?;
         let from = context::current().and_then(|call| call.source);
         let from = from.map(context::network).unwrap_or_default();

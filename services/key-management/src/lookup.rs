@@ -276,7 +276,11 @@ fn known(
 }
 
 /// Whether a secret is the one of this row; in constant time where it counts.
-pub(crate) async fn is_secret(peppers: &Peppers, row: &generation::Model, secret: &str) -> Result<bool> {
+pub(crate) async fn is_secret(
+    peppers: &Peppers,
+    row: &generation::Model,
+    secret: &str,
+) -> Result<bool> {
     Ok(match row.scheme {
         Scheme::Hmac => peppers.verify(secret, row.pepper, &row.hash),
         Scheme::HmacOfSha256 => peppers.verify(&foreign::sha256_hex(secret), row.pepper, &row.hash),

@@ -29,6 +29,8 @@ const FRESH: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(200);
 /// Revocations that a slow reader may be behind before it is told all anew.
 const BACKLOG: usize = 1024;
+/// Revocations in one message: some hundred kilobytes.
+const BATCH: usize = 4096;
 
 /// Revokes, and tells. Cheap to clone; clones share.
 #[derive(Clone)]
@@ -191,12 +193,13 @@ impl Revoker {
     }
 
     /// Sends what is revoked, then what will be, until the reader goes away:
-    /// each batch as `answer` makes one, an empty one as a heartbeat. Says
-    /// nothing while the log can't be read: verifiers must notice.
+    /// each batch as `answer` makes one, and whether it is the last of all that
+    /// was known; an empty one as a heartbeat. Says nothing while the log can't
+    /// be read: verifiers must notice.
     pub(crate) async fn watch<T>(
         self,
         to: mpsc::Sender<Result<T, Status>>,
-        answer: impl Fn(Vec<Told>) -> T,
+        answer: impl Fn(Vec<Told>, bool) -> T,
     ) {
         while !self.is_fresh() {
             tokio::time::sleep(RETRY).await;
@@ -204,26 +207,33 @@ impl Revoker {
                 return;
             }
         }
-        let (mut told, all) = self.all();
-        let mut next = Some(all);
+        let (mut told, mut all) = self.all();
         loop {
-            if let Some(batch) = next
-                && to.send(Ok(answer(batch))).await.is_err()
-            {
-                return;
-            }
-            if to.is_closed() {
-                return;
-            }
-            next = match tokio::time::timeout(HEARTBEAT, told.recv()).await {
-                Ok(Ok(revocation)) => Some(vec![revocation]),
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
-                    let all;
-                    (told, all) = self.all();
-                    Some(all)
+            // What is known at once may be more than one message can hold.
+            while all.len() > BATCH {
+                let some = all.split_off(all.len() - BATCH);
+                if to.send(Ok(answer(some, false))).await.is_err() {
+                    return;
                 }
-                Ok(Err(broadcast::error::RecvError::Closed)) => return,
-                Err(_) => self.is_fresh().then(Vec::new),
+            }
+            if to.send(Ok(answer(all, true))).await.is_err() {
+                return;
+            }
+            all = loop {
+                if to.is_closed() {
+                    return;
+                }
+                match tokio::time::timeout(HEARTBEAT, told.recv()).await {
+                    Ok(Ok(revocation)) => break vec![revocation],
+                    Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
+                        let anew;
+                        (told, anew) = self.all();
+                        break anew;
+                    }
+                    Ok(Err(broadcast::error::RecvError::Closed)) => return,
+                    Err(_) if self.is_fresh() => break Vec::new(),
+                    Err(_) => {}
+                }
             };
         }
     }
@@ -243,7 +253,7 @@ impl Revoker {
 }
 
 /// A batch as the services of the installation are told it.
-pub(crate) fn response(batch: Vec<Told>) -> WatchRevocationsResponse {
+pub(crate) fn response(batch: Vec<Told>, synchronised: bool) -> WatchRevocationsResponse {
     let revocations = batch.into_iter().map(|told| Revocation {
         subject: told.subject,
         revoke_time: Some(timestamp(told.revoke_time)),
@@ -251,7 +261,7 @@ pub(crate) fn response(batch: Vec<Told>) -> WatchRevocationsResponse {
     });
     WatchRevocationsResponse {
         revocations: revocations.collect(),
-        synchronised: true,
+        synchronised,
     }
 }
 

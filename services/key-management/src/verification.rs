@@ -79,7 +79,7 @@ impl KeyVerificationService for Verification {
         let tenant = caller.tenant();
         // One ahead: a reader that is slow slows the sender, not the memory.
         let (to, stream) = mpsc::channel(1);
-        let answer = move |batch| revoked(tenant, batch);
+        let answer = move |batch, synchronised| revoked(tenant, batch, synchronised);
         tokio::spawn(self.0.revoker.clone().watch(to, answer));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -184,7 +184,7 @@ fn label(code: Code) -> String {
 
 /// What a tenant is told of a batch: its own, and what is no tenant's. The
 /// subjects are hashed, so that only who knows one can find it.
-fn revoked(tenant: TenantId, batch: Vec<Told>) -> WatchRevokedResponse {
+fn revoked(tenant: TenantId, batch: Vec<Told>, synchronised: bool) -> WatchRevokedResponse {
     let own = batch
         .into_iter()
         .filter(|told| told.tenant.is_none_or(|of| of == tenant.0));
@@ -195,6 +195,6 @@ fn revoked(tenant: TenantId, batch: Vec<Told>) -> WatchRevokedResponse {
     });
     WatchRevokedResponse {
         revoked: revoked.collect(),
-        synchronised: true,
+        synchronised,
     }
 }

@@ -178,6 +178,9 @@ async fn github_reports_leaked_keys_with_its_signature() {
     let key = show(&alice, &id).await;
     assert_eq!(key["state"], "STATE_REVOKED");
     assert_eq!(key["leakSource"], "https://github.com/a/b");
+    let events = format!("/v1/auditEvents?resource=apiKeys/{id}");
+    let events = alice.get(&events).await.expect(200).to_string();
+    assert!(events.contains("ReportGithubLeaks"), "{events}");
     let no_list = github.report(&anybody, "{}", "{}").await;
     no_list.expect(400);
 }

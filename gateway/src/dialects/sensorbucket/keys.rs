@@ -248,3 +248,14 @@ mod tests {
         assert_eq!(time("tomorrow"), None);
     }
 }
+
+/// Ends a key for good.
+pub(super) async fn revoke(domain: &Domain, id: String) -> Result<(), Status> {
+    let revoke = keys::RevokeApiKeyRequest {
+        id,
+        ..Default::default()
+    };
+    let mut keys = domain.api_keys();
+    keys.revoke_api_key(domain.request(revoke)).await?;
+    Ok(())
+}

@@ -21,7 +21,7 @@ use sea_orm::sea_query::IntoCondition;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tonic::Code as Status;
 
-use super::{Lookup, Refusal};
+use super::{Lookup, Refusal, is_secret};
 use crate::entity::{api_client, api_key, generation, tenant_state};
 use crate::foreign;
 use crate::key_format::{self, NoKey};
@@ -29,6 +29,8 @@ use crate::key_format::{self, NoKey};
 /// How many secrets of one holder are looked at: two work, and the last few
 /// are known to have been replaced.
 const GENERATIONS: u64 = 4;
+/// How many tenants' foreign keys with the same id are told apart.
+const NAMESAKES: u64 = 8;
 
 /// The holder of a secret, as its row says.
 pub(super) struct Holder {
@@ -98,21 +100,34 @@ impl Lookup {
         let pair = BASE64_STANDARD.decode(presented).ok();
         let pair = pair.and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = pair.as_deref().and_then(foreign::pair);
+        let by_id = |id: &str| peppers.lookups(&foreign::digest_of_id(id));
         let mut lookups = peppers.lookups(&foreign::digest_of_text(presented));
-        if let Some((id, _)) = pair {
-            lookups.extend(peppers.lookups(&foreign::digest_of_id(id)));
-        }
+        lookups.extend(pair.iter().flat_map(|(id, _)| by_id(id)));
         let tx = self.0.store.global("a key that was just presented").await?;
-        let query = generation::Entity::find().filter(generation::Column::Lookup.is_in(lookups));
-        let generation = tx.one(query).await?;
-        let id = generation.and_then(|row| row.key_id).unwrap_or_default();
-        let query = api_key::Entity::find().filter(api_key::Column::Id.eq(id));
-        let row = tx.one(query).await?;
-        let secret = match (&row, pair) {
-            (Some(row), Some((_, secret))) if foreign::has_id(row.foreign_format) => secret,
+        let query = generation::Entity::find()
+            .filter(generation::Column::Lookup.is_in(lookups))
+            .order_by_asc(generation::Column::Number)
+            .limit(NAMESAKES);
+        let named = tx.all(query).await?;
+        let secret_of = |row: &generation::Model| match pair {
+            Some((id, secret)) if row.lookup.as_ref().is_some_and(|l| by_id(id).contains(l)) => {
+                secret
+            }
             _ => presented,
         };
-        let secret = secret.to_owned();
+        let mut found = named.first();
+        // Of several, it is the one whose secret it is.
+        for row in named.iter().filter(|_| named.len() > 1) {
+            let peppers = self.0.vault.peppers_with(row.pepper).await?;
+            if is_secret(&peppers, row, secret_of(row)).await? {
+                found = Some(row);
+                break;
+            }
+        }
+        let id = found.and_then(|row| row.key_id).unwrap_or_default();
+        let secret = found.map_or(presented, secret_of).to_owned();
+        let query = api_key::Entity::find().filter(api_key::Column::Id.eq(id));
+        let row = tx.one(query).await?;
         let holder = row.map(|row| self.holder_of_key(row));
         // Only foreign secrets: ours are found by their id alone.
         let generations = Condition::all()
