@@ -106,8 +106,8 @@ async fn the_tour_runs_as_it_stands() {
     let server = need!(start().await);
     let folder = tempfile::tempdir().unwrap();
     let out = run(README, &server, folder.path());
-    let [me, device, devices, refused, wrong, keys] = &documents(&out)[..] else {
-        panic!("not six answers: {out}");
+    let [me, device, devices, refused, wrong, keys, metadata] = &documents(&out)[..] else {
+        panic!("not seven answers: {out}");
     };
     assert_eq!(me["user"]["email"], json!(ADMIN));
     assert!(
@@ -131,6 +131,7 @@ async fn the_tour_runs_as_it_stands() {
     ];
     assert_eq!(fields, expected);
     assert_eq!(keys["keys"][0]["kty"], "EC");
+    assert_eq!(metadata["issuer"], json!(server.url));
 }
 
 #[tokio::test]
