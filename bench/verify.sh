@@ -3,12 +3,15 @@
 # same run; then signing and verifying tokens by algorithm.
 #
 #   bench/verify.sh sqlite
-#   bench/verify.sh postgres postgres://owner@127.0.0.1/empty_database
+#   bench/verify.sh postgres postgres://owner@127.0.0.1/empty_database --calls 50000
 #
 # Builds what it needs. Needs curl and python3. The load runs on the same machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-shape=${1:?sqlite or postgres} url=${2:-}
+shape=${1:?sqlite or postgres}
+shift
+database=()
+[ "$shape" = sqlite ] || { database=(--database-url "${1:?URL}"); shift; }
 cargo build --release --locked -p muster -p muster-bench
 muster=target/release/muster bench=target/release/muster-bench
 work=$(mktemp -d)
@@ -17,8 +20,6 @@ trap 'kill "${pids[@]}" 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
 
 export MUSTER_ADMIN_EMAIL=admin@example.com MUSTER_ADMIN_PASSWORD='correct horse battery' MUSTER_LOG=warn
 gateway=127.0.0.1:18080 echo=127.0.0.1:18090
-database=()
-[ "$shape" = sqlite ] || database=(--database-url "$url")
 "$muster" up --data "$work/data" --listen $gateway "${database[@]}" >"$work/log" 2>&1 & pids+=($!)
 "$bench" echo $echo & pids+=($!)
 for _ in $(seq 100); do
@@ -30,5 +31,5 @@ field() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])'
 MUSTER_CREDENTIAL=$(curl -sf -u "$MUSTER_ADMIN_EMAIL:$MUSTER_ADMIN_PASSWORD" "http://$gateway/v1/apiKeys" \
     --json '{"displayName":"bench","permissions":["devices.read","keys.write","keys.verify"]}' | field secret)
 export MUSTER_CREDENTIAL
-"$bench" verify --muster "http://$gateway" --echo "http://$echo" "${@:3}"
+"$bench" verify --muster "http://$gateway" --echo "http://$echo" "$@"
 "$bench" sign

@@ -170,6 +170,11 @@ impl Verifier {
                 false => Err(service_identity::refused()),
             };
         }
+        if !self.publishes(kid) {
+            // It was good while its key was published.
+            inner.verified.invalidate(&sha256(token.as_bytes()));
+            return Err(malformed());
+        }
         if claims.exp <= inner.clock.now().timestamp() {
             return Err(Error::Unauthenticated {
                 reason: "TOKEN_EXPIRED",
@@ -296,6 +301,13 @@ impl Verifier {
         }
         self.refresh(true).await?;
         self.known_key(kid).ok_or_else(malformed)
+    }
+
+    /// Whether a key is among those that key management publishes.
+    fn publishes(&self, kid: &str) -> bool {
+        let keys = self.0.keys.read();
+        keys.unwrap_or_else(std::sync::PoisonError::into_inner)
+            .contains_key(kid)
     }
 
     fn known_key(&self, kid: &str) -> Option<PublicKey> {

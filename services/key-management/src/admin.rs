@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    QueryTrait, UpdateMany,
 };
 
 use crate::entity::{api_key, generation, pepper, revocation, signing_key};
@@ -105,7 +105,11 @@ impl Operator {
                     Ok(pending.kid.clone())
                 }
                 Some(pending) if !at_once => Err(already(pending)),
-                _ => {
+                other => {
+                    // Else it would take over from the wanted one soon.
+                    if let Some(pending) = other {
+                        tx.update_many(withdrawn(pending, now)).await?;
+                    }
                     let wait = if at_once { NOTICE } else { signing_keys::LEAD };
                     let algorithm = wanted(&keys, algorithm, now)?;
                     self.add(tx, master, &keys, algorithm, now + wait).await
@@ -134,11 +138,7 @@ impl Operator {
                 return Ok(());
             }
             let signs = signing_keys::signing(&keys, now).is_some_and(|signing| signing == key);
-            let end = signing_key::Entity::update_many()
-                .col_expr(signing_key::Column::RevokeTime, Expr::value(now))
-                .col_expr(signing_key::Column::Wrapped, Expr::value(Vec::<u8>::new()))
-                .filter(signing_key::Column::Number.eq(key.number));
-            tx.update_many(end).await?;
+            tx.update_many(withdrawn(key, now)).await?;
             tx.insert(revocation::ActiveModel {
                 subject: Set(Revocable::SigningKey(kid.to_owned()).to_string()),
                 revoke_time: Set(now),
@@ -289,6 +289,14 @@ async fn activate(tx: &GlobalTx, key: &signing_key::Model, time: DateTime<Utc>) 
         .col_expr(signing_key::Column::ActivateTime, Expr::value(time))
         .filter(signing_key::Column::Number.eq(key.number));
     tx.update_many(query).await.map(drop)
+}
+
+/// Ends a key for good, with its private half.
+fn withdrawn(key: &signing_key::Model, now: DateTime<Utc>) -> UpdateMany<signing_key::Entity> {
+    signing_key::Entity::update_many()
+        .col_expr(signing_key::Column::RevokeTime, Expr::value(now))
+        .col_expr(signing_key::Column::Wrapped, Expr::value(Vec::<u8>::new()))
+        .filter(signing_key::Column::Number.eq(key.number))
 }
 
 fn is_as_wanted(key: &signing_key::Model, algorithm: Option<Algorithm>) -> bool {

@@ -16,6 +16,8 @@ use crate::vault::{Hash, Peppers};
 /// How many bcrypt hashes are made at once: each takes a processor for tens of
 /// milliseconds.
 static BCRYPT: Semaphore = Semaphore::const_new(2);
+/// How many may wait for that.
+static WAITING: Semaphore = Semaphore::const_new(64);
 
 /// The most digits that the id of a foreign key has.
 const DIGITS: usize = 20;
@@ -55,6 +57,10 @@ pub(crate) fn sha256_hex(text: &str) -> String {
 pub(crate) async fn is_bcrypt(secret: &str, hash: &[u8]) -> Result<bool> {
     let hash = String::from_utf8(hash.to_vec()).map_err(Error::internal)?;
     let secret = secret.to_owned();
+    let _waits = WAITING.try_acquire().map_err(|_| Error::Exhausted {
+        reason: "TOO_MANY_LOGINS",
+        message: "too many secrets are being compared; try again later".into(),
+    })?;
     let _permit = BCRYPT.acquire().await.map_err(Error::internal)?;
     let compared = tokio::task::spawn_blocking(move || bcrypt::verify(secret, &hash));
     // What can't be compared is not equal.
@@ -94,20 +100,19 @@ pub(crate) fn wrong(format: ForeignFormat, id: &str, known: &Known) -> Vec<Viola
     wrong
 }
 
-/// What is kept of a key that is imported, and by what it is found.
-pub(crate) fn kept(
-    peppers: &Peppers,
-    format: ForeignFormat,
-    id: &str,
-    known: Known,
-) -> Result<Kept> {
-    let digest = match &known {
+/// By what a key that is imported is found.
+pub(crate) fn digest(format: ForeignFormat, id: &str, known: &Known) -> Result<String> {
+    Ok(match known {
         _ if has_id(format.into()) => digest_of_id(id),
         Known::Raw(raw) => digest_of_text(raw),
         Known::Sha256(digits) => digits.to_ascii_lowercase(),
         Known::Bcrypt(_) => return Err(Error::invalid("secret.bcrypt", "can't be found")),
-    };
-    let lookup = peppers.lookup(&digest)?;
+    })
+}
+
+/// What is kept of a key that is imported, and by what it is found.
+pub(crate) fn kept(peppers: &Peppers, digest: &str, known: Known) -> Result<Kept> {
+    let lookup = peppers.lookup(digest)?;
     let mut kept = secret(peppers, known)?;
     if kept.scheme == Scheme::Bcrypt {
         // By this pepper it is found, though its hash needs none.

@@ -54,8 +54,8 @@ pub(crate) struct Told {
 /// What this process has read of the log.
 #[derive(Default)]
 struct Known {
-    /// By subject and the time in the log, as they were told.
-    living: HashMap<(String, DateTime<Utc>), Told>,
+    /// By subject, as they were told.
+    living: HashMap<String, Told>,
     /// When the log was last looked at.
     looked: Option<Instant>,
 }
@@ -135,11 +135,6 @@ impl Revoker {
         known.living.retain(|_, told| told.forget_time > now);
         let mut first = Vec::new();
         for row in rows {
-            // The log may give a row again; its moment is then the old one.
-            let Entry::Vacant(new) = known.living.entry((row.subject.clone(), row.revoke_time))
-            else {
-                continue;
-            };
             if row.told_time.is_none() {
                 first.push(row.number);
             }
@@ -149,7 +144,12 @@ impl Revoker {
                 revoke_time: row.told_time.unwrap_or(now),
                 forget_time: row.forget_time,
             };
-            new.insert(told.clone());
+            // Of one subject, the latest says all; the log may give a row again.
+            match known.living.entry(row.subject.clone()) {
+                Entry::Occupied(known) if known.get().revoke_time >= told.revoke_time => continue,
+                Entry::Occupied(mut known) => drop(known.insert(told.clone())),
+                Entry::Vacant(new) => drop(new.insert(told.clone())),
+            }
             metrics::counter!("muster_revocations_told_total").increment(1);
             // Nobody listening is no fault: whoever comes is told all.
             let _ = self.told.send(told);

@@ -27,6 +27,8 @@ use crate::signing_keys::{self, Algorithm, Pair};
 
 /// How often the keys are read again: another process may have made one.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long whoever asks for the public keys waits for the database.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How old the keys may be that are published, whoever asks for them however
 /// often: a key that signs at once must be found by who sees it first.
 const FRESH: Duration = Duration::from_millis(100);
@@ -100,6 +102,7 @@ impl Signer {
         let mut header = Header::new(key.algorithm.parse().map_err(Error::internal)?);
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(key.kid);
+        // As jsonwebtoken's `encode`, but with a key that is not read anew each time.
         let message = format!("{}.{}", part(&header)?, part(&claims)?);
         let signature = pair.sign(message.as_bytes())?;
         Ok(format!(
@@ -110,11 +113,17 @@ impl Signer {
 
     /// The public keys of all tokens that may be alive, and of the next ones.
     pub(crate) async fn public(&self) -> Result<Vec<Jwk>> {
-        let known = match (self.read(FRESH).await, self.known()) {
-            (Ok(known), _) => known,
+        let read = tokio::time::timeout(PATIENCE, self.read(FRESH)).await;
+        let known = match (read, self.known()) {
+            (Ok(Ok(known)), _) => known,
             // Keys are public for much longer than a database is away.
-            (Err(_), Some(known)) => known,
-            (Err(error), None) => return Err(error),
+            (_, Some(known)) => known,
+            (Ok(Err(error)), None) => return Err(error),
+            (Err(_), None) => {
+                return Err(Error::Unavailable {
+                    what: "the database".into(),
+                });
+            }
         };
         let published = signing_keys::published(&known.keys, self.0.clock.now());
         Ok(published.map(signing_keys::jwk).collect())

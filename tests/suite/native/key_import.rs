@@ -119,6 +119,32 @@ async fn a_foreign_key_is_imported_once() {
 }
 
 #[tokio::test]
+async fn two_tenants_have_keys_of_two_systems_with_the_same_id() {
+    let World { alice, bob, .. } = need!(world().await);
+    for (owner, secret) in [(alice, "the secret of a"), (bob, "the secret of b")] {
+        let known = json!({"raw": secret});
+        let made = import(owner, "BASE64_ID_SECRET", "700020", known).await;
+        made.expect(201);
+    }
+    let tenant = async |secret: &str| {
+        let caller = holder(alice, &pair("700020", secret));
+        let mine = caller.get("/v1/me/tenants").await.expect(200);
+        mine["tenants"][0]["tenant"]["displayName"].clone()
+    };
+    let (of_a, of_b) = (
+        tenant("the secret of a").await,
+        tenant("the secret of b").await,
+    );
+    assert_ne!(of_a, "B");
+    assert_eq!(of_b, "B");
+    let neither = holder(alice, &pair("700020", "the secret of c"));
+    assert_eq!(
+        neither.get("/v1/devices").await.reason(401),
+        "BAD_CREDENTIALS"
+    );
+}
+
+#[tokio::test]
 async fn what_no_foreign_key_can_be_is_refused() {
     let alice = &need!(world().await).alice;
     let raw = || json!({"raw": "12345678"});

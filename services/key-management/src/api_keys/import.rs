@@ -2,9 +2,12 @@
 
 use chassis::{Caller, Error, Result};
 use proto::Violation;
-use proto::keys::{ApiKey, ForeignFormat, ImportApiKeyRequest};
+use proto::keys::{ApiKey, ImportApiKeyRequest};
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::{ApiKeys, New, chosen};
+use crate::entity::generation;
 use crate::foreign;
 
 impl ApiKeys {
@@ -25,21 +28,39 @@ impl ApiKeys {
             return Err(Error::Invalid(wrong));
         }
         let peppers = self.0.vault.peppers().await?;
+        let digest = foreign::digest(format, &req.foreign_id, &known)?;
+        let has_id = foreign::has_id(format.into());
+        let field = if has_id { "foreign_id" } else { "secret" };
+        let lookups = peppers.lookups(&digest);
+        if self.is_taken(caller, lookups, has_id).await? {
+            return Err(Error::AlreadyExists {
+                field: field.into(),
+                message: format!("{field} is taken by another one").into(),
+            });
+        }
         let new = New {
             id: chosen(&req.api_key_id).unwrap_or_else(|| self.0.clock.new_id()),
             owner: None,
-            kept: foreign::kept(&peppers, format, &req.foreign_id, known)?,
+            kept: foreign::kept(&peppers, &digest, known)?,
             foreign_format: format.into(),
         };
         let imported = self.insert(caller, &key, new).await;
-        imported.map_err(|error| {
-            error.unique(&[(
-                "lookup",
-                match format {
-                    ForeignFormat::Base64IdSecret => "foreign_id",
-                    _ => "secret",
-                },
-            )])
-        })
+        imported.map_err(|error| error.unique(&[("lookup", field)]))
+    }
+
+    /// Whether there is a key that is found by one of these. Whose keys have
+    /// ids, may have the same as those of another tenant: another system's.
+    async fn is_taken(&self, caller: &Caller, lookups: Vec<Vec<u8>>, has_id: bool) -> Result<bool> {
+        let tx = self
+            .0
+            .store
+            .global("whether a foreign key is known")
+            .await?;
+        let mut query =
+            generation::Entity::find().filter(generation::Column::Lookup.is_in(lookups));
+        if has_id {
+            query = query.filter(generation::Column::TenantId.eq(caller.tenant().0));
+        }
+        Ok(tx.one(query).await?.is_some())
     }
 }
