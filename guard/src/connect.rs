@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 const REMEMBERED: u64 = 100_000;
 /// For how long, unless it is said: so often Muster learns that a key is in use.
 const LIFE: Duration = Duration::from_secs(60);
+/// For how long at most: a revocation itself is forgotten after an hour, and
+/// must outlive whatever it ends.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 60);
 
 /// How long to wait before asking again for a stream that has ended.
 const RETRY: Duration = Duration::from_millis(200);
@@ -73,12 +76,13 @@ impl Builder {
     }
 
     /// How many credentials are remembered, and for how long at most: 100 000
-    /// for a minute, unless it is said. Muster counts a key's uses and notes
-    /// its last one by the questions that it is asked.
+    /// for a minute, unless it is said; more than 30 minutes are 30 minutes.
+    /// Muster counts a key's uses and notes its last one by the questions that
+    /// it is asked.
     #[must_use]
     pub fn remember(mut self, credentials: u64, life: Duration) -> Self {
         self.remembered = credentials;
-        self.life = life;
+        self.life = life.min(LONGEST_LIFE);
         self
     }
 
@@ -184,5 +188,17 @@ async fn follow_once(
             return Ok(());
         };
         revoked.take(&told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_remembered_for_longer_than_revocations_are() {
+        let life = |life| Builder::new("key").remember(1000, life).life;
+        assert_eq!(life(Duration::from_secs(5)), Duration::from_secs(5));
+        assert_eq!(life(Duration::MAX), LONGEST_LIFE);
     }
 }

@@ -430,7 +430,7 @@ async fn an_answer_tells_that_its_secret_is_old() {
 async fn an_answer_tells_that_its_key_ends_soon_and_pages_may_read_it() {
     let limited = need!(limited().await);
     let founder = limited.founder().await;
-    let end = chrono::Utc::now() + chrono::TimeDelta::days(3);
+    let end = chassis::Clock::system().now() + chrono::TimeDelta::days(3);
     let fields = json!({"expireTime": end.to_rfc3339()});
     let (_, holder) = key(&founder, fields).await;
     let request = holder.request(Method::GET, "/v1/devices");
