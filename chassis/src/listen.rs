@@ -34,8 +34,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take to send the headers of an HTTP/1.1 request.
 const HEADERS: Duration = Duration::from_secs(30);
-/// How many requests of one HTTP/2 connection may run at once.
-const STREAMS: u32 = 200;
+/// How many requests of one HTTP/2 connection may run at once: a gateway has
+/// one connection to each process, for all its clients and their streams.
+const STREAMS: u32 = 1000;
 /// How old a connection over HTTP/2 becomes, more or less.
 const AGE: Duration = Duration::from_secs(300);
 /// How often a silent HTTP/2 connection is asked whether it is still there.

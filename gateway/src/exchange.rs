@@ -34,6 +34,11 @@ use traded::Traded;
 const REMEMBERED: u64 = 100_000;
 /// How long key management may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a process of key management may not have heard what this one has.
+const HEARSAY: Duration = Duration::from_secs(1);
+/// How long to wait before a credential is traded again that was traded for a
+/// token which is known to have ended.
+const AGAIN: Duration = Duration::from_millis(30);
 
 /// Trades credentials for tokens. Cheap to clone; clones share.
 #[derive(Clone)]
@@ -106,14 +111,19 @@ impl Exchange {
         };
         let source = context::current().and_then(|call| call.source);
         let digest = digest(&credential);
-        let mut traded = self.trade(digest, credential.clone(), source).await?;
-        let subject = match inner.verifier.verify(&traded.token).await {
-            Err(Error::Unauthenticated { .. }) => {
-                inner.traded.invalidate(&digest).await;
-                traded = self.trade(digest, credential, source).await?;
-                inner.verifier.verify(&traded.token).await?
+        let (begun, mut anew) = (Instant::now(), false);
+        let (traded, subject) = loop {
+            let traded = self.trade(digest, credential.clone(), source).await?;
+            match inner.verifier.verify(&traded.token).await {
+                // Key management may not have heard yet what ended this token.
+                Err(Error::Unauthenticated { .. }) if begun.elapsed() < HEARSAY => {
+                    inner.traded.invalidate(&digest).await;
+                    if std::mem::replace(&mut anew, true) {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+                verified => break (traded, verified?),
             }
-            verified => verified?,
         };
         self.note(&traded, source);
         inner

@@ -148,7 +148,7 @@ pub fn stack(
         )))
         .with(KeyPolicyServiceServer::new(policy::Policies(parts.clone())))
         .with(KeyVerificationServiceServer::new(
-            verification::Verification(parts.clone()),
+            verification::Verification::new(parts.clone()),
         ))
         .with(LeakServiceServer::new(leaks::Leaks::new(parts.clone())))
         .with(TokenServiceServer::new(tokens::Tokens(parts.clone())))

@@ -1,11 +1,15 @@
 //! KeyVerificationService: whether a key is good, for services that Muster
 //! does not know.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chassis::caller::{Principal, TenantId};
+use chassis::caller::{Caller, Principal, TenantId};
 use chassis::hash::sha256;
 use chassis::permissions::Permissions;
+use chassis::revocation::{Revocable, Revocations};
 use chassis::time::timestamp;
 use chassis::{Error, Result, open};
 use futures::{StreamExt, TryStreamExt};
@@ -16,6 +20,7 @@ use proto::keys::{
     BatchVerifyApiKeysRequest, BatchVerifyApiKeysResponse, Revoked, VerifyApiKeyRequest,
     VerifyApiKeyResponse, WatchRevokedRequest, WatchRevokedResponse,
 };
+use sea_orm::prelude::Uuid;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -28,7 +33,80 @@ use crate::revocations::Told;
 /// How many keys of one request are looked at at once.
 const AT_ONCE: usize = 8;
 
-pub(crate) struct Verification(pub(crate) Parts);
+/// How many streams of revocations one tenant may have from one process.
+const OF_ONE_TENANT: usize = 50;
+/// How many all tenants may have: less than a connection of a gateway bears.
+const OF_ALL: usize = 400;
+/// How often it is looked whether a watcher is still good.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(crate) struct Verification {
+    parts: Parts,
+    watchers: Watchers,
+}
+
+impl Verification {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            watchers: Watchers::default(),
+        }
+    }
+}
+
+/// Who watches, by tenant.
+#[derive(Clone, Default)]
+struct Watchers(Arc<Mutex<HashMap<Uuid, usize>>>);
+
+/// A place among the watchers, given back when it is dropped.
+struct Seat(Watchers, Uuid);
+
+impl Watchers {
+    fn seat(&self, tenant: TenantId) -> Result<Seat> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let own = taken.entry(tenant.0).or_default();
+        if *own >= OF_ONE_TENANT || all >= OF_ALL {
+            return Err(Error::Exhausted {
+                reason: "TOO_MANY_WATCHERS",
+                message: "too many watch at this process; share one stream, or try again later"
+                    .into(),
+            });
+        }
+        *own += 1;
+        Ok(Seat(self.clone(), tenant.0))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.1) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Ends when the caller's credential has been revoked.
+async fn is_refused(revocations: Revocations, caller: Caller) -> Error {
+    let tenant = caller.tenant().0;
+    let principal = caller.principal().clone();
+    let mut whose = vec![Revocable::Tenant(tenant)];
+    if let Principal::User(user) = principal {
+        whose.push(Revocable::Member { tenant, user });
+    }
+    whose.push(Revocable::Principal(principal));
+    while !revocations.revoked_since(&whose, caller.subject().issue_time()) {
+        tokio::time::sleep(LOOK).await;
+    }
+    Error::Unauthenticated {
+        reason: "TOKEN_REVOKED",
+        message: "the credential that watches has been revoked".into(),
+    }
+}
 
 #[tonic::async_trait]
 impl KeyVerificationService for Verification {
@@ -77,10 +155,19 @@ impl KeyVerificationService for Verification {
     ) -> Result<Response<Self::WatchRevokedStream>, Status> {
         let (caller, _) = open(request)?;
         let tenant = caller.tenant();
+        let seat = self.watchers.seat(tenant)?;
         // One ahead: a reader that is slow slows the sender, not the memory.
         let (to, stream) = mpsc::channel(1);
         let answer = move |batch, synchronised| revoked(tenant, batch, synchronised);
-        tokio::spawn(self.0.revoker.clone().watch(to, answer));
+        let watch = self.parts.revoker.clone().watch(to.clone(), answer);
+        let refused = is_refused(self.parts.verifier.revocations().clone(), caller);
+        tokio::spawn(async move {
+            let _seat = seat;
+            tokio::select! {
+                () = watch => {}
+                refusal = refused => drop(to.send(Err(refusal.into())).await),
+            }
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -94,7 +181,7 @@ impl Verification {
     ) -> Result<VerifyApiKeyResponse> {
         // The contract's rules let nothing else through than an address.
         let source: Option<IpAddr> = req.source.parse().ok();
-        let looked_up = self.0.lookup.key(&req.api_key, source).await?;
+        let looked_up = self.parts.lookup.key(&req.api_key, source).await?;
         let answer = match looked_up {
             Ok(known) if known.tenant != tenant.0 => refusal(Refusal::Unknown, None),
             Ok(known) if !known.permissions.covers(wanted) => VerifyApiKeyResponse {
@@ -103,7 +190,7 @@ impl Verification {
                 ..details(&known)
             },
             Ok(known) => {
-                let usage = &self.0.usage;
+                let usage = &self.parts.usage;
                 usage.note(known.generation, source, &req.user_agent);
                 VerifyApiKeyResponse {
                     valid: true,
