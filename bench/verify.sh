@@ -12,7 +12,7 @@ shape=${1:?sqlite or postgres}
 shift
 database=()
 [ "$shape" = sqlite ] || { database=(--database-url "${1:?URL}"); shift; }
-cargo build --release --locked -p muster -p muster-bench
+[ -n "${BUILT:-}" ] || cargo build --release --locked -p muster -p muster-bench
 muster=target/release/muster bench=target/release/muster-bench
 work=$(mktemp -d)
 pids=()
