@@ -28,7 +28,7 @@ const LONGEST: TimeDelta = TimeDelta::days(365);
 const SHOWN: u64 = 8;
 
 /// What has secrets.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
     Key(Uuid),
     Client(Uuid),

@@ -2,25 +2,37 @@
 //! together now and then, never in the path of a request. What a crash takes
 //! is some seconds of counting.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chassis::store::{GlobalTx, Store};
+use chassis::store::Store;
 use chassis::{Clock, Result, context};
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
 
-use crate::entity::generation::Scheme;
-use crate::entity::{api_client, api_key, generation, origin};
+use crate::rotation::Holder;
 use crate::vault::Hash;
 
-/// How often what was counted is written.
+mod pending;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use pending::{Pending, Place, Uses};
+
+/// How long nothing is written when all is, or the database can't.
 const FLUSH: Duration = Duration::from_secs(2);
-/// How many origins of one secret are told apart; more are counted together.
+/// How long others get their turn between two of our transactions.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How many origins of one secret are kept.
 pub(crate) const ORIGINS: u64 = 32;
+/// How many of them are told apart; the last one is all others.
+const APART: usize = 31;
+/// How many origins, and how many holders, are written in one transaction:
+/// those of the last secret may be some more.
+const CHUNK: usize = 50;
 /// The longest user agent that is kept, in characters.
 const AGENT: usize = 200;
 /// How many origins are held in memory until they are written; what is beyond
@@ -35,14 +47,7 @@ pub(crate) struct Usage {
     pending: Arc<Mutex<Pending>>,
 }
 
-#[derive(Default)]
-struct Pending {
-    uses: HashMap<Origin, Counted>,
-    hashes: HashMap<i64, Hash>,
-}
-
 /// One secret, used from one network by one kind of client.
-#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     /// The generation's number.
     pub(crate) generation: i64,
@@ -51,23 +56,43 @@ pub(crate) struct Origin {
 }
 
 /// How often, and when.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) count: i64,
     pub(crate) first: DateTime<Utc>,
     pub(crate) last: DateTime<Utc>,
 }
 
+impl Counted {
+    fn add(&mut self, more: Self) {
+        self.count = self.count.saturating_add(more.count);
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
+    }
+}
+
+/// A hash that is made in our way with the newest pepper.
+#[derive(Clone)]
+struct Rehash {
+    hash: Hash,
+    /// By what the secret is found, if it is one that has to be.
+    lookup: Option<Vec<u8>>,
+}
+
 impl Usage {
     /// Writes what is counted from now on.
     pub(crate) fn new(store: Store, clock: Clock) -> Self {
-        let usage = Self {
+        let usage = Self::unwritten(store, clock);
+        tokio::spawn(usage.clone().write());
+        usage
+    }
+
+    fn unwritten(store: Store, clock: Clock) -> Self {
+        Self {
             store,
             clock,
             pending: Arc::default(),
-        };
-        tokio::spawn(usage.clone().write());
-        usage
+        }
     }
 
     /// Counts one use.
@@ -76,7 +101,7 @@ impl Usage {
         let origin = Origin {
             generation,
             network: source.map(context::network).unwrap_or_default(),
-            user_agent: user_agent.chars().take(AGENT).collect(),
+            user_agent: user_agent.to_owned(),
         };
         let once = Counted {
             count: 1,
@@ -87,150 +112,86 @@ impl Usage {
     }
 
     /// Counts uses that were counted elsewhere.
-    pub(crate) fn add(&self, mut origin: Origin, more: Counted) {
-        let mut pending = self.pending();
-        if pending.uses.len() >= HELD && !pending.uses.contains_key(&origin) {
-            origin.network.clear();
-            origin.user_agent.clear();
-        }
-        let entry = pending.uses.entry(origin);
-        let counted = entry.or_insert(Counted { count: 0, ..more });
-        counted.count += more.count;
-        counted.first = counted.first.min(more.first);
-        counted.last = counted.last.max(more.last);
+    pub(crate) fn add(&self, origin: Origin, more: Counted) {
+        let place = Place::new(&origin.network, &origin.user_agent);
+        self.pending().add(origin.generation, place, more);
     }
 
-    /// Replaces a hash by one that is made in our way with the newest pepper.
-    pub(crate) fn rehash(&self, generation: i64, hash: Hash) {
-        self.pending().hashes.insert(generation, hash);
+    /// Replaces a hash, and by what it is found where that is given.
+    pub(crate) fn rehash(&self, generation: i64, hash: Hash, lookup: Option<Vec<u8>>) {
+        self.pending().rehash(generation, Rehash { hash, lookup });
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes some secrets after others, and begins anew after the last. What
+    /// can't be written has its turn again when all others had theirs.
     async fn write(self) {
+        let mut last = None;
         loop {
-            tokio::time::sleep(FLUSH).await;
-            let Pending { uses, hashes } = std::mem::take(&mut *self.pending());
-            if uses.is_empty() && hashes.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.flush(&uses, &hashes).await {
+            let (done, pause);
+            (last, done) = self.flush(last).await;
+            pause = match (&done, last) {
+                (Ok(()), Some(_)) => PAUSE,
+                _ => FLUSH,
+            };
+            if let Err(error) = done {
                 tracing::warn!(%error, "can't write how keys were used; trying again");
-                for (origin, counted) in uses {
-                    self.add(origin, counted);
-                }
-                let mut pending = self.pending();
-                for (generation, hash) in hashes {
-                    pending.hashes.entry(generation).or_insert(hash);
-                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Writes what is counted of some secrets after this one; answers which was
+    /// the last. Keys and clients have a transaction of their own: whoever
+    /// changes one locks it before its secrets, and we would do so after them.
+    async fn flush(&self, after: Option<i64>) -> (Option<i64>, Result<()>) {
+        let chunk = self.pending().take(after);
+        let last = chunk.last_key_value().map(|(generation, _)| *generation);
+        let written = match chunk.is_empty() {
+            true => Ok(()),
+            false => self.write_uses(chunk).await,
+        };
+        let holders = self.pending().take_holders();
+        let told = match holders.is_empty() {
+            true => Ok(()),
+            false => self.write_holders(holders).await,
+        };
+        (last, written.and(told))
+    }
+
+    async fn write_uses(&self, chunk: BTreeMap<i64, Uses>) -> Result<()> {
+        let written = self
+            .store
+            .change_global("count how keys are used", None, async |tx| {
+                write::uses(tx, &chunk).await
+            })
+            .await;
+        let mut pending = self.pending();
+        match written {
+            Ok(holders) => {
+                pending.put_holders(holders);
+                Ok(())
+            }
+            Err(error) => {
+                pending.put_back(chunk);
+                Err(error)
             }
         }
     }
 
-    /// In the order of the generations, so that two processes which write at
-    /// once wait for each other in one direction only.
-    async fn flush(
-        &self,
-        uses: &HashMap<Origin, Counted>,
-        hashes: &HashMap<i64, Hash>,
-    ) -> Result<()> {
-        let mut uses: Vec<_> = uses.iter().collect();
-        uses.sort_by_key(|(origin, _)| origin.generation);
-        let mut hashes: Vec<_> = hashes.iter().collect();
-        hashes.sort_by_key(|(generation, _)| **generation);
-        let why = "count how keys are used";
-        self.store
-            .change_global(why, None, async |tx| {
-                for (generation, hash) in &hashes {
-                    let query = generation::Entity::update_many()
-                        .col_expr(generation::Column::Scheme, Expr::value(Scheme::Hmac))
-                        .col_expr(generation::Column::Pepper, Expr::value(hash.pepper))
-                        .col_expr(generation::Column::Hash, Expr::value(hash.bytes.clone()))
-                        .filter(generation::Column::Number.eq(**generation));
-                    tx.update_many(query).await?;
-                }
-                for (origin, counted) in &uses {
-                    count(tx, origin, counted).await?;
-                }
-                Ok(())
+    async fn write_holders(&self, holders: BTreeMap<Holder, DateTime<Utc>>) -> Result<()> {
+        let written = self
+            .store
+            .change_global("note when keys were last used", None, async |tx| {
+                write::holders(tx, &holders).await
             })
-            .await
+            .await;
+        if written.is_err() {
+            self.pending().put_holders(holders);
+        }
+        written
     }
-}
-
-async fn count(tx: &GlobalTx, origin: &Origin, counted: &Counted) -> Result<()> {
-    use generation::Column as G;
-    use sea_orm::ExprTrait;
-    let row = generation::Entity::find().filter(G::Number.eq(origin.generation));
-    let Some(row) = tx.one(row).await? else {
-        // Deleted in the meantime.
-        return Ok(());
-    };
-    let last = counted.last;
-    let query = generation::Entity::update_many()
-        .col_expr(G::UseCount, Expr::col(G::UseCount).add(counted.count))
-        .col_expr(G::LastUseTime, later(row.last_use_time, last))
-        .filter(G::Number.eq(origin.generation));
-    tx.update_many(query).await?;
-    if let Some(key) = row.key_id {
-        use api_key::Column as K;
-        let query = api_key::Entity::update_many()
-            .col_expr(K::LastUseTime, Expr::value(last))
-            .filter(K::Id.eq(key))
-            .filter(before(K::LastUseTime, last));
-        tx.update_many(query).await?;
-    }
-    if let Some(client) = row.client_id {
-        use api_client::Column as C;
-        let query = api_client::Entity::update_many()
-            .col_expr(C::LastUseTime, Expr::value(last))
-            .filter(C::Id.eq(client))
-            .filter(before(C::LastUseTime, last));
-        tx.update_many(query).await?;
-    }
-    use origin::Column as O;
-    let known = origin::Entity::find()
-        .filter(O::TenantId.eq(row.tenant_id))
-        .filter(O::Generation.eq(origin.generation))
-        .limit(ORIGINS);
-    let known = tx.all(known).await?;
-    let is_known = known
-        .iter()
-        .any(|o| o.network == origin.network && o.user_agent == origin.user_agent);
-    let apart = is_known || known.len() < usize::try_from(ORIGINS).unwrap_or(usize::MAX) - 1;
-    let text = |text: &str| match apart {
-        true => text.to_owned(),
-        false => String::new(),
-    };
-    let fresh = origin::ActiveModel {
-        tenant_id: Set(row.tenant_id),
-        generation: Set(origin.generation),
-        network: Set(text(&origin.network)),
-        user_agent: Set(text(&origin.user_agent)),
-        first_time: Set(counted.first),
-        last_time: Set(last),
-        count: Set(counted.count),
-        ..Default::default()
-    };
-    let there = OnConflict::columns([O::TenantId, O::Generation, O::Network, O::UserAgent])
-        .value(
-            O::Count,
-            Expr::col((origin::Entity, O::Count)).add(counted.count),
-        )
-        .value(O::LastTime, last)
-        .to_owned();
-    tx.upsert(origin::Entity::insert(fresh).on_conflict(there))
-        .await
-}
-
-fn later(known: Option<DateTime<Utc>>, last: DateTime<Utc>) -> Expr {
-    Expr::value(known.map_or(last, |known| known.max(last)))
-}
-
-fn before<C: ColumnTrait>(column: C, moment: DateTime<Utc>) -> Condition {
-    Condition::any()
-        .add(column.is_null())
-        .add(column.lt(moment))
 }
