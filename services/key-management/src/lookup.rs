@@ -213,7 +213,7 @@ impl Lookup {
             if is_secret(&peppers, row, secret).await? {
                 found = Some(row);
                 if row.scheme != Scheme::Hmac || peppers.is_old(row.pepper) {
-                    self.0.usage.rehash(row.number, peppers.hash(secret)?);
+                    self.0.usage.rehash(row.number, peppers.hash(secret)?, None);
                 }
             }
         }
