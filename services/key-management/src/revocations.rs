@@ -14,11 +14,14 @@ use chrono::{DateTime, Utc};
 use proto::keys::{Revocation, WatchRevocationsResponse};
 use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::{broadcast, mpsc};
 use tonic::Status;
 
 use crate::entity::revocation::{ActiveModel, Column, Entity, Model};
+
+#[cfg(test)]
+mod tests;
 
 /// How often a quiet stream says that it is alive; a fraction of the bound
 /// after which verifiers refuse.
@@ -29,6 +32,12 @@ const FRESH: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(200);
 /// Revocations that a slow reader may be behind before it is told all anew.
 const BACKLOG: usize = 1024;
+/// How often what no living token can need is deleted.
+const PURGE: Duration = Duration::from_secs(180);
+/// How many of these are deleted in one transaction.
+const PURGED: u64 = 500;
+/// How long others get their turn between two of them.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Revocations in one message: some hundred kilobytes.
 const BATCH: usize = 4096;
 
@@ -70,6 +79,7 @@ impl Revoker {
             told: broadcast::channel(BACKLOG).0,
         };
         tokio::spawn(revoker.clone().follow());
+        tokio::spawn(revoker.clone().keep_short());
         revoker
     }
 
@@ -77,13 +87,9 @@ impl Revoker {
     pub(crate) async fn revoke(&self, subject: String) -> Result<()> {
         let tenant = tenant_of(&subject);
         let row = self.row(subject, tenant);
-        let now = self.clock.now();
         // The change that causes it has a record; this is its consequence.
         self.store
             .change_global("revocations are told to every service", None, async |tx| {
-                // What no living token can need would pile up for ever.
-                let old = Entity::delete_many().filter(Column::ForgetTime.lt(now));
-                tx.delete(old).await?;
                 tx.insert(row).await
             })
             .await?;
@@ -120,6 +126,40 @@ impl Revoker {
                 }
             }
         }
+    }
+
+    /// Deletes what no living token can need: it would pile up for ever, and
+    /// every process reads it all when it starts.
+    async fn keep_short(self) {
+        let mut pause = PURGE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.purge().await {
+                Ok(PURGED) => PAUSE,
+                Ok(_) => PURGE,
+                Err(error) => {
+                    tracing::warn!(%error, "can't delete old revocations");
+                    PURGE
+                }
+            };
+        }
+    }
+
+    /// Deletes some; answers how many there were.
+    async fn purge(&self) -> Result<u64> {
+        self.store
+            .change_global("delete revocations of what has ended", None, async |tx| {
+                let old = Entity::find()
+                    .filter(Column::ForgetTime.lt(tx.begin_time()))
+                    .order_by_asc(Column::ForgetTime)
+                    .limit(PURGED);
+                let old = tx.all(old).await?;
+                let numbers = old.iter().map(|row| row.number);
+                let those = Entity::delete_many().filter(Column::Number.is_in(numbers));
+                tx.delete(those).await?;
+                Ok(old.len() as u64)
+            })
+            .await
     }
 
     /// Takes rows in and tells them. The moment that counts is when the first
