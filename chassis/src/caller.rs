@@ -75,6 +75,7 @@ pub struct Subject {
     tenant_number: i64,
     permissions: Permissions,
     session: Option<Uuid>,
+    secret: Option<i64>,
     token_number: Option<i64>,
     issue_time: DateTime<Utc>,
 }
@@ -88,6 +89,7 @@ impl Subject {
             tenant_number: claims.tno,
             permissions: Permissions::from_scope(&claims.scope),
             session: claims.sid,
+            secret: claims.r#gen,
             token_number: claims.tkn,
             issue_time: DateTime::from_timestamp_micros(claims.iat_us).unwrap_or_default(),
         }
@@ -127,6 +129,11 @@ impl Subject {
     /// The session that the token came from, if any.
     pub fn session(&self) -> Option<Uuid> {
         self.session
+    }
+
+    /// The secret that the token was traded for, by the number it is counted by.
+    pub fn secret(&self) -> Option<i64> {
+        self.secret
     }
 
     /// The number of the token, if it was issued by name.

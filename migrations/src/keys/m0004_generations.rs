@@ -143,11 +143,12 @@ impl MigrationTrait for Migration {
 
 /// What was one secret of a key or client is its first generation; the first
 /// pepper is derived from the master key, as before.
-const FORWARD: [&str; 3] = [
+const FORWARD: [&str; 4] = [
     "INSERT INTO generations (tenant_id, key_id, generation, scheme, pepper, hash, create_time, use_count)
      SELECT tenant_id, id, 1, 'hmac', pepper, secret_hash, create_time, 0 FROM api_keys",
     "INSERT INTO generations (tenant_id, client_id, generation, scheme, pepper, hash, create_time, use_count)
      SELECT tenant_id, id, 1, 'hmac', pepper, secret_hash, create_time, 0 FROM api_clients",
+    "UPDATE tokens SET generation = (SELECT g.number FROM generations g WHERE g.client_id = tokens.client_id)",
     "UPDATE api_keys SET update_time = create_time",
 ];
 
@@ -198,6 +199,7 @@ fn more_columns() -> Vec<(&'static str, ColumnDef)> {
         ("api_clients", null("last_use_time")),
         ("api_clients", null("update_time")),
         ("tokens", empty("permissions")),
+        ("tokens", big_integer_null("generation")),
         ("revocations", null("told_time")),
         ("revocations", uuid_null("tenant")),
         ("signing_keys", json_null("jwk")),

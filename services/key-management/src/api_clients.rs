@@ -22,8 +22,8 @@ use tonic::{Request, Response, Status};
 
 use crate::Parts;
 use crate::api_keys::chosen;
-use crate::client_row::{self, shown};
-use crate::entity::api_client::{ActiveModel, Column, Entity, Model};
+use crate::client_row::{self, all_shown, shown};
+use crate::entity::api_client::{ActiveModel, Column, Entity};
 use crate::entity::key_policy;
 use crate::key_format;
 use crate::lookup::is_secret;
@@ -52,9 +52,9 @@ impl ApiClientService for ApiClients {
         let hash = self.0.vault.peppers().await?.hash(&client_secret)?;
         let id = chosen(&req.api_client_id).unwrap_or_else(|| self.0.clock.new_id());
         let row = client_row::new(&caller, client, id, self.0.clock.now())?;
-        let row = self.insert(&caller, id, row, hash.into()).await?;
+        let client = self.insert(&caller, id, row, hash.into()).await?;
         Ok(Response::new(CreateApiClientResponse {
-            api_client: Some(shown(row)),
+            api_client: Some(client),
             client_secret,
         }))
     }
@@ -75,8 +75,8 @@ impl ApiClientService for ApiClients {
             is_foreign: Set(true),
             ..client_row::new(&caller, client, id, self.0.clock.now())?
         };
-        let row = self.insert(&caller, id, row, kept).await?;
-        Ok(Response::new(shown(row)))
+        let client = self.insert(&caller, id, row, kept).await?;
+        Ok(Response::new(client))
     }
 
     async fn get_api_client(
@@ -91,16 +91,10 @@ impl ApiClientService for ApiClients {
             Some(get_api_client_request::Client::Id(id)) => (Column::Id.eq(chosen(&id)), id),
             None => return Err(Error::invalid("client", "is required").into()),
         };
-        let row = self
-            .0
-            .store
-            .read(&caller)
-            .await?
-            .one(Entity::find().filter(query))
-            .await?;
-        Ok(Response::new(shown(
-            row.ok_or_else(|| Error::not_found("API client", wanted))?,
-        )))
+        let tx = self.0.store.read(&caller).await?;
+        let row = tx.one(Entity::find().filter(query)).await?;
+        let row = row.ok_or_else(|| Error::not_found("API client", wanted))?;
+        Ok(Response::new(shown(&tx, row, self.0.clock.now()).await?))
     }
 
     async fn list_api_clients(
@@ -120,7 +114,7 @@ impl ApiClientService for ApiClients {
         let total = tx.count(Entity::find()).await?;
         let (rows, next_page_token) = page.finish(tx.all(query).await?, |row| row.number);
         Ok(Response::new(ListApiClientsResponse {
-            api_clients: rows.into_iter().map(shown).collect(),
+            api_clients: all_shown(&tx, rows, self.0.clock.now()).await?,
             next_page_token,
             total_size: i64::try_from(total).unwrap_or(i64::MAX),
         }))
@@ -134,20 +128,20 @@ impl ApiClientService for ApiClients {
         let id = req.api_client.as_ref().map(|client| client.id.clone());
         let id = id.unwrap_or_default();
         let now = self.0.clock.now();
-        let row = self
+        let client = self
             .0
             .store
             .change(&caller, (API_CLIENTS, &id), async |tx| {
                 let row = client_row::locked(tx, &id).await?;
                 let client = row.id;
-                let changed = client_row::update(&req, row, now)?;
+                let changed = client_row::update(&caller, &req, row, now)?;
                 if changed.narrowed {
                     self.0.end_tokens(tx, client, now).await?;
                 }
-                tx.update(changed.row).await
+                shown(tx, tx.update(changed.row).await?, now).await
             })
             .await?;
-        Ok(Response::new(shown(row)))
+        Ok(Response::new(client))
     }
 
     async fn rotate_api_client(
@@ -159,11 +153,12 @@ impl ApiClientService for ApiClients {
         let client_secret = given_or_random(req.client_secret, CLIENT_SECRET)?;
         let hash = self.0.vault.peppers().await?.hash(&client_secret)?;
         let now = self.0.clock.now();
-        let (row, rotation) = self
+        let (client, rotation) = self
             .0
             .store
             .change(&caller, (API_CLIENTS, &req.id), async |tx| {
                 let mut row = client_row::locked(tx, &req.id).await?;
+                client_row::may_rotate(&caller, &row)?;
                 // Whoever gets its secret may do what it may.
                 caller.may_grant(Permissions::from_scope(&row.permissions))?;
                 let holder = Holder::Client(row.id);
@@ -176,17 +171,17 @@ impl ApiClientService for ApiClients {
                         .rotate(tx, revoker, hash.into(), overlap, now)
                         .await?;
                     let changed = ActiveModel {
-                        is_foreign: Set(false),
                         update_time: Set(Some(now)),
                         ..row.into_active_model()
                     };
                     row = tx.update(changed).await?;
                 }
-                Ok((row, holder.rotation(tx, now).await?))
+                let client = shown(tx, row, now).await?;
+                Ok((client, holder.rotation(tx, now).await?))
             })
             .await?;
         Ok(Response::new(RotateApiClientResponse {
-            api_client: Some(shown(row)),
+            api_client: Some(client),
             client_secret,
             rotation: Some(rotation),
         }))
@@ -216,6 +211,7 @@ impl ApiClientService for ApiClients {
             .store
             .change(&caller, (API_CLIENTS, &req.id), async |tx| {
                 let row = client_row::locked(tx, &req.id).await?;
+                client_row::may_rotate(&caller, &row)?;
                 let holder = Holder::Client(row.id);
                 holder.end_overlap(tx, &self.0.revoker, now, now).await?;
                 holder.rotation(tx, now).await
@@ -254,7 +250,7 @@ impl ApiClients {
         id: Uuid,
         row: ActiveModel,
         kept: Kept,
-    ) -> Result<Model> {
+    ) -> Result<ApiClient> {
         let now = self.0.clock.now();
         let inserted = self
             .0
@@ -262,7 +258,7 @@ impl ApiClients {
             .change(caller, (API_CLIENTS, id), async |tx| {
                 let row = tx.insert(row).await?;
                 Holder::Client(id).begin(tx, kept, now).await?;
-                Ok(row)
+                shown(tx, row, now).await
             })
             .await;
         inserted.map_err(|e| {

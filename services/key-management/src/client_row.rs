@@ -1,18 +1,23 @@
 //! API clients as rows: how they are made, changed and shown.
 
+use std::collections::HashSet;
+
 use chassis::caller::Principal;
 use chassis::mask::{Fields, field};
 use chassis::permissions::Permissions;
-use chassis::store::WriteTx;
+use chassis::store::{ReadTx, WriteTx};
 use chassis::time::timestamp;
 use chassis::{Caller, Error, Result};
 use proto::Violation;
 use proto::keys::{ApiClient, ForeignSecret, UpdateApiClientRequest};
 use sea_orm::prelude::{DateTimeUtc, Uuid};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter,
+};
 
 use crate::api_keys::chosen;
 use crate::entity::api_client::{ActiveModel, Column, Entity, Model};
+use crate::entity::generation;
 use crate::foreign;
 use crate::grants;
 use crate::rotation::Kept;
@@ -89,15 +94,28 @@ pub(crate) async fn locked(tx: &WriteTx, id: &str) -> Result<Model> {
     row.ok_or_else(|| Error::not_found("API client", id))
 }
 
+/// Refuses everybody but the user who owns a client, if one does.
+pub(crate) fn may_rotate(caller: &Caller, row: &Model) -> Result<()> {
+    let owner = row.owner.map(Principal::User);
+    match owner {
+        Some(owner) if owner != *caller.principal() => Err(Error::denied(
+            "OWNER_NOT_CALLER",
+            "only the user who owns a client decides about its secrets",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What an update makes of a client.
 pub(crate) fn update(
+    caller: &Caller,
     req: &UpdateApiClientRequest,
     row: Model,
     now: DateTimeUtc,
 ) -> Result<Changed> {
     let wanted = req.api_client.clone().unwrap_or_default();
     let held = Permissions::from_scope(&row.permissions);
-    let before = shown(row.clone());
+    let before = message(row.clone());
     let merged = FIELDS.merge(req.update_mask.as_ref(), &wanted, before.clone())?;
     let mut violations = widened(&merged.permissions, held);
     for (field, kept, wanted) in [
@@ -116,6 +134,10 @@ pub(crate) fn update(
         return Err(Error::Invalid(violations));
     }
     let permissions = Permissions::from_scope(&merged.permissions.join(" "));
+    // Who lets a client do again what it could not, grants it.
+    if before.disabled && !merged.disabled {
+        caller.may_grant(permissions)?;
+    }
     Ok(Changed {
         narrowed: permissions != held || merged.disabled && !before.disabled,
         row: ActiveModel {
@@ -154,7 +176,50 @@ pub(crate) fn imported(peppers: &Peppers, secret: Option<ForeignSecret>) -> Resu
 }
 
 /// A client as the contract has it.
-pub(crate) fn shown(row: Model) -> ApiClient {
+pub(crate) async fn shown(tx: &ReadTx, row: Model, now: DateTimeUtc) -> Result<ApiClient> {
+    let rows = all_shown(tx, vec![row], now).await?;
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+/// Clients as the contract has them.
+pub(crate) async fn all_shown(
+    tx: &ReadTx,
+    rows: Vec<Model>,
+    now: DateTimeUtc,
+) -> Result<Vec<ApiClient>> {
+    let imported = rows.iter().filter(|row| row.is_foreign);
+    let imported: Vec<Uuid> = imported.map(|row| row.id).collect();
+    let open = opened_by_foreign(tx, imported, now).await?;
+    let clients = rows.into_iter().map(|row| ApiClient {
+        foreign: open.contains(&row.id),
+        ..message(row)
+    });
+    Ok(clients.collect())
+}
+
+/// Which of these imported clients the secret still opens that they came with.
+async fn opened_by_foreign(
+    tx: &ReadTx,
+    imported: Vec<Uuid>,
+    now: DateTimeUtc,
+) -> Result<HashSet<Uuid>> {
+    use generation::Column as G;
+    if imported.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let live = Condition::any()
+        .add(G::EndTime.is_null())
+        .add(G::EndTime.gt(now));
+    let query = generation::Entity::find()
+        .filter(G::ClientId.is_in(imported))
+        // All later ones are ours.
+        .filter(G::Generation.eq(1))
+        .filter(live);
+    let rows = tx.all(query).await?;
+    Ok(rows.into_iter().filter_map(|row| row.client_id).collect())
+}
+
+fn message(row: Model) -> ApiClient {
     let owner = row.owner.map(|user| Principal::User(user).to_string());
     ApiClient {
         id: row.id.to_string(),

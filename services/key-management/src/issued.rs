@@ -5,7 +5,7 @@ use chassis::paging::Page;
 use chassis::revocation::Revocable;
 use chassis::store::{ReadTx, WriteTx};
 use chassis::time::timestamp;
-use chassis::{Error, Result};
+use chassis::{Caller, Error, Result};
 use chrono::TimeDelta;
 use proto::keys::{IssuedToken, ListTokensRequest, ListTokensResponse};
 use sea_orm::prelude::{DateTimeUtc, Uuid};
@@ -14,7 +14,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Se
 
 use crate::Parts;
 use crate::entity::token::{Column, Entity, Model};
-use crate::entity::{api_client, api_key};
+use crate::entity::{api_client, api_key, generation};
 
 /// How long a token that has ended is kept.
 const KEPT: TimeDelta = TimeDelta::days(1);
@@ -35,6 +35,31 @@ pub(crate) async fn client(tx: &ReadTx, id: Uuid) -> Result<api_client::Model> {
     let query = api_client::Entity::find().filter(api_client::Column::Id.eq(id));
     let row = tx.one(query).await?;
     row.ok_or_else(|| Error::not_found("API client", id))
+}
+
+/// The secret that a renewed token belongs to: the one that the caller has
+/// just presented, or the token's own, which must work still.
+pub(crate) async fn secret_for(
+    tx: &ReadTx,
+    caller: &Caller,
+    token: &Model,
+    now: DateTimeUtc,
+) -> Result<Option<i64>> {
+    use generation::Column as G;
+    if caller.subject().token_number().is_none() {
+        return Ok(caller.subject().secret());
+    }
+    let query = generation::Entity::find()
+        .filter(G::Number.eq(token.generation))
+        .filter(G::ClientId.eq(token.client_id));
+    let secret = tx.one(query).await?;
+    match secret.is_some_and(|row| row.end_time.is_none_or(|end| end > now)) {
+        true => Ok(token.generation),
+        false => Err(Error::precondition(
+            "SECRET_ENDED",
+            "the secret that the token was issued for has ended; issue a new one",
+        )),
+    }
 }
 
 /// Deletes tokens of the tenant that have long ended, now and then.

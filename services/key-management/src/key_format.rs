@@ -93,8 +93,8 @@ pub fn example(prefix: &str) -> String {
     write(prefix, "", Uuid::nil(), &"0".repeat(SECRET))
 }
 
-/// Writes a key.
-pub(crate) fn write(prefix: &str, environment: &str, id: Uuid, secret: &str) -> String {
+/// Writes a key, with the checksum of what it is made of.
+pub fn write(prefix: &str, environment: &str, id: Uuid, secret: &str) -> String {
     let id = id.simple();
     let body = match environment {
         "" => format!("{prefix}_{id}_{secret}"),

@@ -14,13 +14,14 @@ use proto::keys::leak_service_server::LeakService;
 use proto::keys::{
     ReportLeakRequest, ReportLeakResponse, SurrenderApiKeyRequest, SurrenderApiKeyResponse,
 };
-use sea_orm::prelude::Uuid;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, UpdateMany};
 use tonic::{Request, Response, Status};
 
 use crate::Parts;
+use crate::entity::api_key::Column as Key;
 use crate::entity::{api_key, key_policy};
+use crate::lookup::Identified;
 
 use github::Github;
 
@@ -28,6 +29,8 @@ use github::Github;
 const MOST: usize = 1000;
 /// How many characters of where a key was found are kept.
 const SOURCE: usize = 2000;
+/// What is done about a secret, or a key, that has ended.
+const ENDED: &str = "ended";
 
 pub(crate) struct Leaks {
     parts: Parts,
@@ -48,17 +51,7 @@ impl LeakService for Leaks {
         request: Request<SurrenderApiKeyRequest>,
     ) -> Result<Response<SurrenderApiKeyResponse>, Status> {
         let req = open_public(request)?;
-        if let Some((tenant, key)) = self.parts.lookup.identify(&req.api_key).await? {
-            let record = Record::new(tenant, &Principal::Key(key), ("apiKeys", key));
-            self.parts
-                .store
-                .change_global("end a key that its holder gives up", record, async |tx| {
-                    let query = revoked(key, "surrendered by a holder", self.parts.clock.now());
-                    tx.update_many(query).await?;
-                    self.end(tx, tenant, key).await
-                })
-                .await?;
-        }
+        self.surrender(&req.api_key).await?;
         Ok(Response::new(SurrenderApiKeyResponse {}))
     }
 
@@ -92,71 +85,132 @@ impl LeakService for Leaks {
 }
 
 impl Leaks {
-    /// Does with a found key what the policy of its tenant says; whether it is one.
+    /// Revokes a key by a secret that still works.
+    async fn surrender(&self, presented: &str) -> Result<()> {
+        let found = self.parts.lookup.identify(presented).await?;
+        let Some(found) = found.filter(|found| !found.ended) else {
+            return Ok(());
+        };
+        let done = self
+            .parts
+            .store
+            .change_global(
+                "end a key that its holder gives up",
+                record(&found),
+                async |tx| self.revoke(tx, &found, "surrendered by a holder").await,
+            )
+            .await;
+        if_any(done).map(drop)
+    }
+
+    /// Does with a found key what the policy of its tenant says; whether it is
+    /// one, and not what was rotated away long before.
     async fn take(&self, presented: &str, source: &str) -> Result<bool> {
-        let Some((tenant, key)) = self.parts.lookup.identify(presented).await? else {
+        let Some(found) = self.parts.lookup.identify(presented).await? else {
             return Ok(false);
         };
-        let now = self.parts.clock.now();
         let source: String = source.chars().take(SOURCE).collect();
-        let record = Record::new(tenant, &Principal::Key(key), ("apiKeys", key));
-        let action = self
+        let done = self
             .parts
             .store
             .change_global(
                 "do what a tenant wants with a key that was found",
-                record,
+                record(&found),
                 async |tx| {
-                    let policy =
-                        key_policy::Entity::find().filter(key_policy::Column::TenantId.eq(tenant));
-                    let policy = tx.one(policy).await?;
-                    let action = policy.and_then(|row| LeakAction::try_from(row.leak_action).ok());
-                    let found = api_key::Entity::update_many()
-                        .col_expr(api_key::Column::LeakTime, Expr::value(now))
-                        .col_expr(api_key::Column::LeakSource, Expr::value(source))
-                        .filter(api_key::Column::Id.eq(key));
-                    tx.update_many(found).await?;
-                    match action {
-                        Some(LeakAction::Notify) => return Ok("notify"),
-                        Some(LeakAction::Disable) => {
-                            let disabled = api_key::Entity::update_many()
-                                .col_expr(api_key::Column::Disabled, Expr::value(true))
-                                .filter(api_key::Column::Id.eq(key));
-                            tx.update_many(disabled).await?;
-                            self.end(tx, tenant, key).await?;
-                            return Ok("disable");
-                        }
-                        _ => {}
+                    self.note(tx, &found, source).await?;
+                    match found.ended {
+                        // The key's present secret was not found.
+                        true => Ok(ENDED),
+                        false => self.act(tx, &found).await,
                     }
-                    tx.update_many(revoked(key, "found where it should not be", now))
-                        .await?;
-                    self.end(tx, tenant, key).await?;
-                    Ok("revoke")
                 },
             )
-            .await?;
+            .await;
+        let action = if_any(done)?.unwrap_or(ENDED);
+        let Identified { tenant, key, .. } = found;
         let from = context::current().and_then(|call| call.source);
         let from = from.map(context::network).unwrap_or_default();
         tracing::warn!(%tenant, %key, action, from, "a leaked API key was reported");
         metrics::counter!("muster_leaks_total", "action" => action).increment(1);
-        Ok(true)
+        Ok(!found.ended)
     }
 
-    async fn end(&self, tx: &GlobalTx, tenant: Uuid, key: Uuid) -> Result<()> {
-        let key = Revocable::Principal(Principal::Key(key));
-        self.parts.revoker.write_global(tx, &key, tenant).await
+    /// Notes when and where a key was found, if it is not revoked.
+    async fn note(&self, tx: &GlobalTx, found: &Identified, source: String) -> Result<()> {
+        let noted = living(found)
+            .col_expr(Key::LeakTime, Expr::value(self.parts.clock.now()))
+            .col_expr(Key::LeakSource, Expr::value(source));
+        match tx.update_many(noted).await? {
+            0 => Err(nothing(found)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the policy says of a secret that works; what was done.
+    async fn act(&self, tx: &GlobalTx, found: &Identified) -> Result<&'static str> {
+        let policy =
+            key_policy::Entity::find().filter(key_policy::Column::TenantId.eq(found.tenant));
+        let policy = tx.one(policy).await?;
+        match policy.and_then(|row| LeakAction::try_from(row.leak_action).ok()) {
+            Some(LeakAction::Notify) => Ok("notify"),
+            Some(LeakAction::Disable) => {
+                let disabled = living(found)
+                    .col_expr(Key::Disabled, Expr::value(true))
+                    .filter(Key::Disabled.eq(false));
+                if tx.update_many(disabled).await? > 0 {
+                    self.end(tx, found).await?;
+                }
+                Ok("disable")
+            }
+            _ => {
+                self.revoke(tx, found, "found where it should not be")
+                    .await?;
+                Ok("revoke")
+            }
+        }
+    }
+
+    /// Revokes a key, if nobody has: the first reason stays.
+    async fn revoke(&self, tx: &GlobalTx, found: &Identified, reason: &str) -> Result<()> {
+        let revoked = living(found)
+            .col_expr(Key::RevokeTime, Expr::value(self.parts.clock.now()))
+            .col_expr(Key::RevokeReason, Expr::value(reason));
+        match tx.update_many(revoked).await? {
+            0 => Err(nothing(found)),
+            _ => self.end(tx, found).await,
+        }
+    }
+
+    async fn end(&self, tx: &GlobalTx, found: &Identified) -> Result<()> {
+        let key = Revocable::Principal(Principal::Key(found.key));
+        let revoker = &self.parts.revoker;
+        revoker.write_global(tx, &key, found.tenant).await
     }
 }
 
-/// Revokes a key, if nobody has: the first reason stays.
-fn revoked(
-    key: Uuid,
-    reason: &str,
-    now: sea_orm::prelude::DateTimeUtc,
-) -> UpdateMany<api_key::Entity> {
+/// Nobody has logged in, so nobody is known: the key stands for whoever has it.
+fn record(found: &Identified) -> Record {
+    let actor = Principal::Key(found.key);
+    Record::new(found.tenant, &actor, ("apiKeys", found.key))
+}
+
+/// A change of a key that is not revoked.
+fn living(found: &Identified) -> UpdateMany<api_key::Entity> {
     api_key::Entity::update_many()
-        .col_expr(api_key::Column::RevokeTime, Expr::value(now))
-        .col_expr(api_key::Column::RevokeReason, Expr::value(reason))
-        .filter(api_key::Column::Id.eq(key))
-        .filter(api_key::Column::RevokeTime.is_null())
+        .filter(Key::Id.eq(found.key))
+        .filter(Key::RevokeTime.is_null())
+}
+
+/// Nothing is left to change, so nothing goes into the record either.
+fn nothing(found: &Identified) -> Error {
+    Error::not_found("living API key", found.key)
+}
+
+/// What was done, if there was anything to do.
+fn if_any<T>(done: Result<T>) -> Result<Option<T>> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -76,6 +76,14 @@ pub(crate) struct Known {
     pub(crate) revocables: Vec<Revocable>,
 }
 
+/// A key whose secret was presented.
+pub(crate) struct Identified {
+    pub(crate) tenant: Uuid,
+    pub(crate) key: Uuid,
+    /// Whether that secret was rotated away.
+    pub(crate) ended: bool,
+}
+
 impl Lookup {
     pub(crate) fn new(
         store: Store,
@@ -126,7 +134,7 @@ impl Lookup {
 
     /// Which key this is, if its secret is one of the key's, wherever it is
     /// presented and whether it still works or not.
-    pub(crate) async fn identify(&self, presented: &str) -> Result<Option<(Uuid, Uuid)>> {
+    pub(crate) async fn identify(&self, presented: &str) -> Result<Option<Identified>> {
         let Ok((found, secret)) = self.find_key(presented).await? else {
             return Ok(None);
         };
@@ -136,7 +144,11 @@ impl Lookup {
         };
         let known = self.matching(&found.generations, &secret).await?;
         Ok(match (known, holder.principal) {
-            (Some(_), Principal::Key(id)) => Some((holder.tenant, id)),
+            (Some(row), Principal::Key(key)) => Some(Identified {
+                tenant: holder.tenant,
+                key,
+                ended: row.end_time.is_some_and(|end| end <= self.0.clock.now()),
+            }),
             _ => None,
         })
     }

@@ -65,6 +65,7 @@ impl TokenService for Tokens {
                 let row = ActiveModel {
                     id: Set(self.0.clock.new_id()),
                     client_id: Set(client),
+                    generation: Set(caller.subject().secret()),
                     ttl: Set(ttl),
                     create_time: Set(now),
                     expire_time: Set(now + TimeDelta::seconds(ttl.into())),
@@ -95,10 +96,12 @@ impl TokenService for Tokens {
                 let row = tx.one(issued::own(client, req.number)).await?;
                 let row = row.filter(|row| row.revoke_time.is_none() && row.expire_time > now);
                 let row = row.ok_or_else(|| Error::not_found("live token", req.number))?;
+                let generation = issued::secret_for(tx, &caller, &row, now).await?;
                 let expire_time = Set(now + TimeDelta::seconds(row.ttl.into()));
                 let row = tx
                     .update(ActiveModel {
                         expire_time,
+                        generation: Set(generation),
                         ..row.into_active_model()
                     })
                     .await?;

@@ -72,7 +72,7 @@ pub(crate) async fn is_refused(caller: &Caller) {
 }
 
 /// Somebody who may do all here that an admin may: the id, and the caller.
-async fn admin(world: &World) -> (String, Caller) {
+pub(crate) async fn admin(world: &World) -> (String, Caller) {
     let caller = join(&world.alice, &world.tenant_a, &email(), "admin").await;
     let me = caller.get("/v1/me").await.expect(200);
     (text(&me["principalId"]).to_owned(), caller)
@@ -299,9 +299,18 @@ async fn a_client_of_another_system_goes_on_with_its_secret() {
         let path = format!("/v1/apiClients/{}", text(&shown["id"]));
         let rotated = alice.post(&format!("{path}:rotate"), json!({})).await;
         let rotated = rotated.expect(200);
-        assert_eq!(rotated["apiClient"].get("foreign"), None);
+        // The foreign secret opens it still.
+        assert_eq!(rotated["apiClient"]["foreign"], true);
+        let finish = format!("{path}/rotation:finish");
         works(&caller).await;
         works(&alice.with(basic(&key, text(&rotated["clientSecret"])))).await;
+        alice.post(&finish, json!({})).await.expect(200);
+        let listed = alice.get("/v1/apiClients?pageSize=1000").await.expect(200);
+        let listed = listed["apiClients"].as_array().unwrap();
+        let listed = listed.iter().find(|one| one["id"] == shown["id"]).unwrap();
+        for told in [listed, &alice.get(&path).await.expect(200)] {
+            assert_eq!(told.get("foreign"), None);
+        }
     }
 }
 

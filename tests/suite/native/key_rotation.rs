@@ -4,6 +4,7 @@ use chassis::Clock;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use super::clients::admin;
 use super::keys::{holder, in_time, is_refused, new_key, path};
 use super::{text, world};
 use crate::support::{Caller, eventually};
@@ -119,6 +120,30 @@ async fn an_overlap_can_be_extended_and_only_while_it_lasts() {
     let end = |rotation: &Value| text(&rotation["generations"][1]["endTime"]).to_owned();
     assert!(end(&extended) > end(&before));
     assert_eq!(rotation(alice, &key).await, extended);
+}
+
+#[tokio::test]
+async fn an_overlap_is_extended_only_by_who_may_rotate_the_key() {
+    let world = need!(world().await);
+    let alice = &world.alice;
+    let (key, _) = new_key(alice, json!({})).await;
+    let (id, user) = admin(world).await;
+    let (owned, _) = new_key(&user, json!({"owner": format!("user:{id}")})).await;
+    let other = alice.key_holder(&["keys.write"]).await;
+    let end = Clock::system().now() + TimeDelta::hours(2);
+    let body = json!({"endTime": end.to_rfc3339()});
+    for (key, by, stranger, reason) in [
+        (&key, alice, &other, "PERMISSION_NOT_HELD"),
+        (&owned, &user, alice, "OWNER_NOT_CALLER"),
+    ] {
+        rotate(by, key, "3600s").await;
+        let before = rotation(by, key).await;
+        let extend = format!("{}/rotation:extend", path(key));
+        let refused = stranger.post(&extend, body.clone()).await;
+        assert_eq!(refused.reason(403), reason);
+        assert_eq!(rotation(by, key).await, before);
+        by.post(&extend, body.clone()).await.expect(200);
+    }
 }
 
 #[tokio::test]

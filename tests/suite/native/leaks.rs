@@ -4,6 +4,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use key_management::key_format;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -50,11 +51,10 @@ async fn whoever_holds_a_key_may_end_it() {
 async fn nobody_learns_from_a_report_whether_there_is_such_a_key() {
     let World { alice, server, .. } = &*need!(world().await);
     let (id, secret) = new_key(alice).await;
-    // Of the right form, with a right checksum, and of no key.
-    let other = {
-        let (_, other) = new_key(alice).await;
-        format!("{}{}", &secret[..40], &other[40..])
-    };
+    // With a right checksum, of a key that there is, and another secret.
+    let parts = key_format::parse(&secret).unwrap();
+    let other = key_format::write(parts.prefix, parts.environment, parts.id, &"0".repeat(36));
+    assert!(key_format::parse(&other).is_ok_and(|other| other.id == parts.id));
     for path in ["/v1/apiKeys:surrender", "/v1/leaks"] {
         for nothing in ["x", "muster_1_2", &other] {
             let answer = server
@@ -64,7 +64,70 @@ async fn nobody_learns_from_a_report_whether_there_is_such_a_key() {
             assert_eq!(answer.expect(200), json!({}), "{nothing}");
         }
     }
-    assert_eq!(show(alice, &id).await["state"], "STATE_ACTIVE");
+    let key = show(alice, &id).await;
+    assert_eq!(key["state"], "STATE_ACTIVE");
+    assert_eq!(key.get("leakTime"), None);
+    let holder = server.anybody().with(format!("Bearer {secret}"));
+    holder.get("/v1/me/tenants").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_rotated_away_ends_nothing() {
+    let World { alice, server, .. } = &*need!(world().await);
+    let anybody = server.anybody();
+    let (id, old) = new_key(alice).await;
+    let new = rotate(alice, &id).await;
+    let body = json!({"apiKey": old});
+    let surrendered = anybody.post("/v1/apiKeys:surrender", body).await;
+    assert_eq!(surrendered.expect(200), json!({}));
+    assert_eq!(show(alice, &id).await.get("leakTime"), None);
+    report(&anybody, &old, "an old backup").await;
+    let key = show(alice, &id).await;
+    assert_eq!(key["state"], "STATE_ACTIVE");
+    assert_eq!(key["leakSource"], "an old backup");
+    assert!(key["leakTime"].is_string());
+    let holder = anybody.with(format!("Bearer {new}"));
+    holder.get("/v1/me/tenants").await.expect(200);
+    // The one that works does, and then no secret of the key is noted any more.
+    report(&anybody, &new, "a paste").await;
+    is_refused(&anybody, &new).await;
+    report(&anybody, &old, "another backup").await;
+    assert_eq!(show(alice, &id).await["leakSource"], "a paste");
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_not_revoked_again() {
+    let World { alice, server, .. } = &*need!(world().await);
+    let anybody = server.anybody();
+    let (id, secret) = new_key(alice).await;
+    report(&anybody, &secret, "first").await;
+    is_refused(&anybody, &secret).await;
+    let recorded = async || {
+        let events = format!("/v1/auditEvents?resource=apiKeys/{id}");
+        alice.get(&events).await.expect(200)
+    };
+    let (key, events) = (show(alice, &id).await, recorded().await);
+    assert_eq!(key["state"], "STATE_REVOKED");
+    assert!(events.to_string().contains("ReportLeak"), "{events}");
+    report(&anybody, &secret, "second").await;
+    let body = json!({"apiKey": secret});
+    let surrendered = anybody.post("/v1/apiKeys:surrender", body).await;
+    assert_eq!(surrendered.expect(200), json!({}));
+    assert_eq!(show(alice, &id).await, key);
+    assert_eq!(recorded().await, events);
+}
+
+/// Gives a key a new secret, without an overlap.
+async fn rotate(owner: &Caller, id: &str) -> String {
+    let path = format!("/v1/apiKeys/{id}:rotate");
+    let rotated = owner.post(&path, json!({"overlap": "0s"})).await;
+    text(&rotated.expect(200)["secret"]).to_owned()
+}
+
+async fn report(anybody: &Caller, secret: &str, source: &str) {
+    let body = json!({"apiKey": secret, "source": source});
+    let answer = anybody.post("/v1/leaks", body).await;
+    assert_eq!(answer.expect(200), json!({}));
 }
 
 /// What a report does to a key by the policy of its tenant.
@@ -76,9 +139,8 @@ async fn reported(action: Option<&str>) -> (Caller, Value, String) {
         world.alice.patch("/v1/keyPolicy", policy).await.expect(200);
     }
     let (id, secret) = new_key(&world.alice).await;
-    let report = json!({"apiKey": secret, "source": "https://example.com/paste/1"});
-    let answer = world.server.anybody().post("/v1/leaks", report).await;
-    assert_eq!(answer.expect(200), json!({}));
+    let anybody = world.server.anybody();
+    report(&anybody, &secret, "https://example.com/paste/1").await;
     let key = show(&world.alice, &id).await;
     assert_eq!(key["leakSource"], "https://example.com/paste/1");
     assert!(key["leakTime"].is_string());
@@ -161,9 +223,12 @@ async fn github_reports_leaked_keys_with_its_signature() {
     let World { alice, server, .. } = World::on(server).await;
     let anybody = server.anybody();
     let (id, secret) = new_key(&alice).await;
+    let (rotated, old) = new_key(&alice).await;
+    rotate(&alice, &rotated).await;
     let body = json!([
         {"token": secret, "type": "muster_api_key", "url": "https://github.com/a/b", "source": "content"},
         {"token": "muster_no_key", "type": "muster_api_key", "url": "", "source": "commit"},
+        {"token": old, "type": "muster_api_key", "url": "https://github.com/a/b", "source": "commit"},
     ])
     .to_string();
     let forged = github.report(&anybody, &body, "something else").await;
@@ -174,6 +239,8 @@ async fn github_reports_leaked_keys_with_its_signature() {
     assert_eq!(told[0]["label"], "true_positive");
     assert_eq!(told[0]["token_raw"], secret.as_str());
     assert_eq!(told[1]["label"], "false_positive");
+    assert_eq!(told[2]["label"], "false_positive");
+    assert_eq!(show(&alice, &rotated).await["state"], "STATE_ACTIVE");
     is_refused(&anybody, &secret).await;
     let key = show(&alice, &id).await;
     assert_eq!(key["state"], "STATE_REVOKED");
@@ -183,6 +250,13 @@ async fn github_reports_leaked_keys_with_its_signature() {
     assert!(events.contains("ReportGithubLeaks"), "{events}");
     let no_list = github.report(&anybody, "{}", "{}").await;
     no_list.expect(400);
+    // A key that the operator has taken out signs nothing any more.
+    std::fs::write(file.path(), json!({"public_keys": []}).to_string()).unwrap();
+    let refused = github.report(&anybody, "[]", "[]").await;
+    assert_eq!(refused.reason(403), "BAD_SIGNATURE");
+    std::fs::write(file.path(), github.published()).unwrap();
+    let told = github.report(&anybody, "[]", "[]").await;
+    assert_eq!(told.expect(200), json!([]));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The native API over HTTP/JSON.
 
+mod client_rotation;
 mod clients;
 mod input;
 mod key_import;

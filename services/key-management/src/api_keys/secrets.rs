@@ -91,6 +91,7 @@ impl ApiKeys {
             .store
             .change(caller, (API_KEYS, &req.id), async |tx| {
                 let row = living(found(tx, &req.id).await?)?;
+                may_hold(caller, &row)?;
                 let key = Holder::Key(row.id);
                 let longest = longest(policy::of(tx).await?.as_ref());
                 let replaced = key.replaced(tx).await?.unwrap_or(now);
@@ -116,14 +117,14 @@ impl ApiKeys {
     }
 }
 
-/// Whoever is told a key's secret holds what it allows: else rotating were a
-/// way to more.
+/// Whoever is told a key's secret, or lets one work for longer, holds what it
+/// allows: else rotating were a way to more.
 fn may_hold(caller: &Caller, row: &Model) -> Result<()> {
     let owner = row.owner.map(Principal::User);
     if owner.is_some_and(|owner| owner != *caller.principal()) {
         return Err(Error::denied(
             "OWNER_NOT_CALLER",
-            "only the user who owns a key gets a new secret for it",
+            "only the user who owns a key decides about its secrets",
         ));
     }
     caller.may_grant(Permissions::from_scope(&row.permissions))

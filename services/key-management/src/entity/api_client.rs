@@ -22,7 +22,7 @@ pub(crate) struct Model {
     pub(crate) create_time: DateTimeUtc,
     /// The user who owns it; none: the tenant.
     pub(crate) owner: Option<Uuid>,
-    /// Whether its secret is one of another system.
+    /// Whether its first secret is one of another system.
     pub(crate) is_foreign: bool,
     pub(crate) last_use_time: Option<DateTimeUtc>,
     pub(crate) update_time: Option<DateTimeUtc>,

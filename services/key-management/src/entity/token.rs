@@ -17,6 +17,9 @@ pub(crate) struct Model {
     pub(crate) revoke_time: Option<DateTimeUtc>,
     /// As a token's scope; empty: all of the client's.
     pub(crate) permissions: String,
+    /// The secret that it was issued for, or renewed with; it is renewed while
+    /// that works.
+    pub(crate) generation: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -2,8 +2,8 @@
 //! the signature that shows that they come from there.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::Engine;
@@ -17,8 +17,8 @@ use tonic::metadata::MetadataMap;
 const IDENTIFIER: &str = "github-public-key-identifier";
 /// The header that holds the signature: base64 of ASN.1.
 const SIGNATURE: &str = "github-public-key-signature";
-/// How often the file is read again for a key that is not known.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How often the file is read again, though nothing says that it has changed.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// GitHub's public keys, from a file that the operator keeps.
 pub(super) struct Github {
@@ -30,7 +30,13 @@ pub(super) struct Github {
 struct Known {
     /// DER of SubjectPublicKeyInfo (RFC 5280), by identifier.
     keys: HashMap<String, Vec<u8>>,
-    read: Option<Instant>,
+    read: Option<Read>,
+}
+
+/// When the file was read, and what time of its last change it had.
+struct Read {
+    at: Instant,
+    changed: SystemTime,
 }
 
 /// The file, as GitHub publishes it.
@@ -118,23 +124,25 @@ impl Github {
             .map_err(|_| refused())
     }
 
-    /// A public key; the file is read again if it is not known, but not too often.
-    async fn key(&self, file: &PathBuf, identifier: &str) -> Result<Option<Vec<u8>>> {
+    /// A public key that is in the file now: what the operator has taken out
+    /// is not trusted any more.
+    async fn key(&self, file: &Path, identifier: &str) -> Result<Option<Vec<u8>>> {
         let mut known = self.known.lock().await;
-        if let Some(key) = known.keys.get(identifier) {
-            return Ok(Some(key.clone()));
+        let changed = tokio::fs::metadata(file).await.and_then(|of| of.modified());
+        let changed = changed.map_err(Error::internal)?;
+        let read = known.read.as_ref();
+        if read.is_none_or(|read| read.changed != changed || read.at.elapsed() >= AGAIN) {
+            let text = tokio::fs::read(file).await.map_err(Error::internal)?;
+            let published: Published = serde_json::from_slice(&text).map_err(Error::internal)?;
+            let keys = published.public_keys.into_iter();
+            known.keys = keys
+                .filter_map(|key| Some((key.key_identifier, der(&key.key)?)))
+                .collect();
+            known.read = Some(Read {
+                at: Instant::now(),
+                changed,
+            });
         }
-        if known.read.is_some_and(|at| at.elapsed() < AGAIN) {
-            return Ok(None);
-        }
-        known.read = Some(Instant::now());
-        let text = tokio::fs::read(file).await.map_err(Error::internal)?;
-        let published: Published = serde_json::from_slice(&text).map_err(Error::internal)?;
-        known.keys = published
-            .public_keys
-            .into_iter()
-            .filter_map(|key| Some((key.key_identifier, der(&key.key)?)))
-            .collect();
         Ok(known.keys.get(identifier).cloned())
     }
 }
