@@ -39,7 +39,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use transcoder::Transcoder;
 
-pub use limits::{Limits, Rate};
+pub use limits::{Limits, Rate, replicas};
 
 /// What a gateway is made of.
 pub struct Gateway {

@@ -24,7 +24,7 @@ use crate::visit;
 
 mod rate;
 
-pub use rate::Rate;
+pub use rate::{Rate, replicas};
 
 /// How many principals, tenants or sources are remembered.
 const REMEMBERED: u64 = 100_000;
@@ -114,9 +114,13 @@ impl Level {
         part(self, other) < part(other, self)
     }
 
-    /// Whether nothing is left.
-    pub(crate) fn is_reached(&self) -> bool {
-        self.left == 0
+    /// Nothing is left.
+    pub(crate) fn reached(limit: Limit, rate: Rate) -> Self {
+        Self {
+            limit,
+            quota: rate.quota(),
+            left: 0,
+        }
     }
 
     /// The fields of draft-ietf-httpapi-ratelimit-headers. A bucket's window is
@@ -316,7 +320,7 @@ mod tests {
     use super::*;
 
     fn rate(text: &str) -> Rate {
-        Rate::parse(text).unwrap().unwrap()
+        Rate::parse(text, NonZeroU32::MIN).unwrap().unwrap()
     }
 
     #[test]

@@ -56,13 +56,19 @@ pub(crate) struct RateLimits {
 
 impl RateLimits {
     pub(super) fn check(&self, problems: &mut Problems) -> Limits {
-        let mut rate = |flag, text: &str| problems.take(flag, Rate::parse(text)).flatten();
+        let replicas = gateway::replicas(self.limit_replicas);
+        let replicas = problems.take("--limit-replicas", replicas);
+        let replicas = replicas.unwrap_or(NonZeroU32::MIN);
+        let mut rate = |flag, text: &str| {
+            let rate = Rate::parse(text, replicas);
+            problems.take(flag, rate).flatten()
+        };
         Limits {
             principal: rate("--limit-principal", &self.limit_principal),
             tenant: rate("--limit-tenant", &self.limit_tenant),
             source: rate("--limit-source", &self.limit_source),
             failures: rate("--limit-failures", &self.limit_failures),
-            replicas: self.limit_replicas,
+            replicas,
         }
     }
 }
