@@ -6,6 +6,7 @@ mod input;
 mod key_import;
 mod key_policy;
 mod key_rotation;
+mod key_uses;
 mod key_verification;
 mod keys;
 mod leaks;
