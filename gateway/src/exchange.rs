@@ -26,8 +26,10 @@ use crate::limits::Limiter;
 use crate::uses::Uses;
 use crate::visit;
 
+mod readings;
 mod traded;
 
+use readings::Wrong;
 use traded::Traded;
 
 /// How many credentials' tokens are remembered.
@@ -100,6 +102,10 @@ impl Exchange {
     /// one that was remembered has been revoked: the credential itself may be
     /// good again.
     pub(crate) async fn token(&self, presented: Presented) -> Result<String, Status> {
+        self.reading(presented, Wrong::Counts).await
+    }
+
+    async fn reading(&self, presented: Presented, wrong: Wrong) -> Result<String, Status> {
         let inner = &*self.0;
         let Some(credential) = credential(presented.clone())? else {
             let Presented::Token(token) = presented else {
@@ -113,7 +119,8 @@ impl Exchange {
         let digest = digest(&credential);
         let (begun, mut anew) = (Instant::now(), false);
         let (traded, subject) = loop {
-            let traded = self.trade(digest, credential.clone(), source).await?;
+            let traded = self.trade(digest, credential.clone(), source, wrong);
+            let traded = traded.await?;
             match inner.verifier.verify(&traded.token).await {
                 // Key management may not have heard yet what ended this token.
                 Err(Error::Unauthenticated { .. }) if begun.elapsed() < HEARSAY => {
@@ -139,6 +146,7 @@ impl Exchange {
         digest: [u8; 32],
         credential: Credential,
         source: Option<IpAddr>,
+        wrong: Wrong,
     ) -> Result<Arc<Traded>, Status> {
         let known = self.0.traded.get(&digest).await;
         let elsewhere = known.is_some();
@@ -157,7 +165,9 @@ impl Exchange {
             Ok(_) => count("traded"),
             Err(status) if status.code() == Code::Unauthenticated => {
                 count("refused");
-                attempt.failed();
+                if wrong == Wrong::Counts {
+                    attempt.failed();
+                }
             }
             Err(_) => count("failed"),
         }
@@ -341,7 +351,7 @@ mod tests {
 
     async fn trade(exchange: &Exchange) -> Result<String, Status> {
         let credential = Credential::ApiKey("k".to_owned());
-        let traded = exchange.trade(digest(&credential), credential, None);
+        let traded = exchange.trade(digest(&credential), credential, None, Wrong::Counts);
         Ok(traded.await?.token.clone())
     }
 

@@ -115,21 +115,17 @@ fn invalid_client() -> Error {
 impl OAuth {
     /// The domain as the caller may use it.
     pub(super) async fn authenticate(&self, wanted: Wanted, ways: Ways) -> Result<Domain, Status> {
-        let mut refusal = invalid_client().into();
-        for presented in wanted.credentials(ways)? {
-            let bearer = !matches!(presented, Presented::Basic(..));
-            match self.exchange.token(presented).await {
-                Ok(token) => return Ok(Domain::bearing(&self.peers, &token)?),
-                Err(status) if status.code() == Code::Unauthenticated && bearer => {
-                    let message = status.message().to_owned().into();
-                    let reason = "INVALID_TOKEN";
-                    return Err(Error::Unauthenticated { reason, message }.into());
-                }
-                Err(status) if status.code() == Code::Unauthenticated => refusal = status,
-                Err(status) => return Err(status),
+        let presented = wanted.credentials(ways)?;
+        let client = |one: &Presented| matches!(one, Presented::Basic(..));
+        let bearer = !presented.iter().any(client);
+        match self.exchange.token_of(presented).await {
+            Err(status) if status.code() == Code::Unauthenticated && bearer => {
+                let message = status.message().to_owned().into();
+                let reason = "INVALID_TOKEN";
+                Err(Error::Unauthenticated { reason, message }.into())
             }
+            token => Ok(Domain::bearing(&self.peers, &token?)?),
         }
-        Err(refusal)
     }
 }
 
