@@ -1,8 +1,8 @@
 //! Rotations of keys and clients, as people watch them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chassis::{Clock, time::date_time};
+use chassis::time::date_time;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use proto::keys::{Generation, Rotation, Use};
@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 use super::failure::Failure;
 use super::out::{self, Output, Show};
 use super::parse;
+
+mod watched;
+
+use watched::Watched;
 
 /// How often a watched rotation is asked for.
 const EVERY: Duration = Duration::from_secs(3);
@@ -21,7 +25,7 @@ pub(crate) struct Look {
     /// Go on until the old secret has not been used for a while; Ctrl-C ends it earlier
     #[arg(long)]
     watch: bool,
-    /// How long the old secret must not have been used
+    /// How long the old secret must not have been used, from when the watch begins
     #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = parse::span, requires = "watch")]
     quiet_for: TimeDelta,
 }
@@ -34,17 +38,21 @@ pub(crate) async fn look(
     finish: &str,
     mut get: impl AsyncFnMut() -> Result<Rotation, Failure>,
 ) -> Result<(), Failure> {
-    let mut seen = get().await?;
-    output.rotation(&seen)?;
+    let begun = Instant::now();
+    let first = get().await?;
+    output.rotation(&first)?;
     if !look.watch {
         return Ok(());
     }
+    let quiet = look.quiet_for.to_std().unwrap_or_default();
+    let mut watched = Watched::new(first, begun);
     loop {
-        if let Some(end) = conclusion(&seen, look.quiet_for, Clock::system().now()) {
+        if let Some(end) = watched.conclusion(quiet) {
             out::note(&end.sentence(finish));
             return Ok(());
         }
         tokio::time::sleep(EVERY).await;
+        let asked = Instant::now();
         let now = match get().await {
             Ok(rotation) => rotation,
             Err(failure) if failure.is_passing() => {
@@ -53,11 +61,11 @@ pub(crate) async fn look(
             }
             Err(failure) => return Err(failure),
         };
-        let changes = changes(&seen, &now);
+        let changes = changes(&watched.seen, &now);
         if !changes.is_empty() {
             output.said(&changes.join("\n"), &json(&now))?;
         }
-        seen = now;
+        watched.take(now, asked);
     }
 }
 
@@ -72,42 +80,6 @@ pub(crate) fn tell_new_secret(
         output.rotation(rotation)?;
     }
     output.said(&format!("New secret (shown only now): {secret}"), json)
-}
-
-/// Why nothing is left to watch.
-#[derive(Debug, PartialEq, Eq)]
-enum Conclusion {
-    /// No old secret works.
-    Over,
-    /// This one works, and nobody uses it.
-    Quiet(i32, Option<DateTime<Utc>>),
-}
-
-impl Conclusion {
-    fn sentence(&self, finish: &str) -> String {
-        match self {
-            Self::Over => "No old secret works any more.".to_owned(),
-            Self::Quiet(number, last) => {
-                let used = match last {
-                    Some(last) => format!("was last used at {}", clock(*last)),
-                    None => "was never used".to_owned(),
-                };
-                format!("Generation {number} {used}. To end it now, run: {finish}")
-            }
-        }
-    }
-}
-
-fn conclusion(rotation: &Rotation, quiet: TimeDelta, now: DateTime<Utc>) -> Option<Conclusion> {
-    let Some(old) = old(rotation).filter(|_| rotation.running) else {
-        return Some(Conclusion::Over);
-    };
-    let last = old.last_use_time.as_ref().and_then(date_time);
-    // Of what was never used, it counts how long that could have been seen.
-    let since = last.or_else(|| old.create_time.as_ref().and_then(date_time));
-    since
-        .is_some_and(|since| now - since >= quiet)
-        .then_some(Conclusion::Quiet(old.number, last))
 }
 
 /// The secret before the newest, if it still works.
@@ -288,7 +260,7 @@ mod tests {
         }
     }
 
-    fn rotation(old: Generation) -> Rotation {
+    pub(super) fn rotation(old: Generation) -> Rotation {
         let new = Generation {
             number: 2,
             create_time: at(200),
@@ -301,7 +273,7 @@ mod tests {
         }
     }
 
-    fn old(count: i64, last: i64) -> Generation {
+    pub(super) fn old(count: i64, last: i64) -> Generation {
         Generation {
             number: 1,
             create_time: at(50),
@@ -311,28 +283,6 @@ mod tests {
             use_count: count,
             uses: vec![used(count, last)],
         }
-    }
-
-    fn after(rotation: &Rotation, seconds: i64) -> Option<Conclusion> {
-        let now = DateTime::from_timestamp(seconds, 0).unwrap();
-        conclusion(rotation, TimeDelta::seconds(60), now)
-    }
-
-    #[test]
-    fn a_rotation_is_quiet_once_the_old_secret_has_not_been_used_for_so_long() {
-        let rotation = rotation(old(3, 1000));
-        assert_eq!(after(&rotation, 1059), None);
-        let last = DateTime::from_timestamp(1000, 0);
-        assert_eq!(after(&rotation, 1060), Some(Conclusion::Quiet(1, last)));
-    }
-
-    #[test]
-    fn what_is_over_need_not_be_watched() {
-        let ended = Generation {
-            live: false,
-            ..old(3, 1000)
-        };
-        assert_eq!(after(&rotation(ended), 1001), Some(Conclusion::Over));
     }
 
     #[test]

@@ -448,3 +448,35 @@ async fn an_answer_tells_that_its_key_ends_soon_and_pages_may_read_it() {
         assert!(exposed.split(',').any(|name| name == header), "{exposed}");
     }
 }
+
+#[tokio::test]
+async fn a_client_whose_secret_can_be_misread_is_not_locked_out() {
+    let limited = need!(limited().await);
+    let founder = limited.founder().await;
+    let (client, secret) = (unique(), "a+secret%2Bof-others");
+    let import = json!({"apiClient": {"clientKey": client}, "secret": {"raw": secret}});
+    founder
+        .post("/v1/apiClients:import", import)
+        .await
+        .expect(201);
+    let ask = async |secret: &str, address: &str| {
+        let request = limited.server.anybody();
+        let request = request.request(Method::POST, "/oauth2/token");
+        let request = request.header("x-forwarded-for", address);
+        let request = request.basic_auth(&client, Some(secret));
+        send(request.form(&[("grant_type", "client_credentials")])).await
+    };
+    let (good, guesser) = ("192.0.2.23", "192.0.2.24");
+    for _ in 0..2 * FAILURES {
+        ask(secret, good).await.expect(200);
+    }
+    // All that a wrong one may mean is one wrong one.
+    let mut taken = 0;
+    while ask("a+guess%2Bof-mine", guesser).await.status.as_u16() == 401 {
+        taken += 1;
+        assert!(taken < 1000, "guesses are not limited");
+    }
+    assert!((FAILURES..FAILURES + SLACK).contains(&taken), "{taken}");
+    // What is known to be good goes on, whichever reading of it that is.
+    ask(secret, guesser).await.expect(200);
+}
