@@ -75,6 +75,10 @@ fn describe() {
         "muster_revocations_known",
         "Revocations that are known and not yet forgotten"
     );
+    describe_gauge!(
+        "muster_outbox_oldest_seconds",
+        "Age of the oldest change that key management was not told of yet"
+    );
 }
 
 /// All of it, as text; nothing in a process that keeps none.
@@ -112,6 +116,12 @@ pub(crate) fn revocations(known: usize, silent_for: Option<Duration>) {
     gauge!("muster_revocations_known").set(f64::from(known));
     let silence = silent_for.map_or(f64::INFINITY, |silence| silence.as_secs_f64());
     gauge!("muster_revocation_stream_silence_seconds").set(silence);
+}
+
+/// Notes how old the oldest change is that a service has still to tell.
+pub(crate) fn oldest_letter(service: &'static str, age: chrono::TimeDelta) {
+    let age = age.to_std().unwrap_or_default();
+    gauge!("muster_outbox_oldest_seconds", "service" => service).set(age.as_secs_f64());
 }
 
 /// What is kept of the calls of a service. A meter is looked up by its labels

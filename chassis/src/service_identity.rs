@@ -114,6 +114,10 @@ impl ServiceIdentity {
         }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// A request that acts for no tenant.
     pub fn request<T>(&self, message: T) -> Result<tonic::Request<T>> {
         Ok(self.unsigned(None, &[], message))

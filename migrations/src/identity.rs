@@ -14,6 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_users::Migration),
             Box::new(crate::events::Migration),
             Box::new(crate::outbox::Migration),
+            Box::new(crate::outbox::Attempts),
         ]
     }
 }

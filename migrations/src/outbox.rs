@@ -1,7 +1,9 @@
 //! What other services must be told of changes, which some services have.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer_null, boolean_null, text, uuid_null};
+use sea_orm_migration::schema::{
+    big_integer, big_integer_null, boolean_null, text, timestamp_with_time_zone_null, uuid_null,
+};
 
 use crate::schema::{number, time};
 
@@ -34,5 +36,38 @@ impl MigrationTrait for Migration {
         manager
             .drop_table(Table::drop().table("outbox").to_owned())
             .await
+    }
+}
+
+/// How often a letter was refused, and until when it is put off for that.
+pub(crate) struct Attempts;
+
+impl MigrationName for Attempts {
+    fn name(&self) -> &str {
+        "m0004_outbox_attempts"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Attempts {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let attempts = big_integer("attempts").default(0).take();
+        // SQLite adds one column at a time.
+        for column in [attempts, timestamp_with_time_zone_null("due_time")] {
+            let table = Table::alter().table("outbox").add_column(column).to_owned();
+            manager.alter_table(table).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for column in ["attempts", "due_time"] {
+            let table = Table::alter()
+                .table("outbox")
+                .drop_column(column)
+                .to_owned();
+            manager.alter_table(table).await?;
+        }
+        Ok(())
     }
 }

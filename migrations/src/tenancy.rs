@@ -2,6 +2,7 @@
 
 mod m0001_tenants;
 mod m0004_revision;
+mod m0005_above;
 
 use sea_orm_migration::prelude::*;
 
@@ -16,6 +17,8 @@ impl MigratorTrait for Migrator {
             Box::new(crate::events::Migration),
             Box::new(crate::outbox::Migration),
             Box::new(m0004_revision::Migration),
+            Box::new(crate::outbox::Attempts),
+            Box::new(m0005_above::Migration),
         ]
     }
 }

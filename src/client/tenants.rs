@@ -38,7 +38,7 @@ enum Action {
         /// The tenant
         id: Uuid,
     },
-    /// Refuse everything of a tenant right below yours, within a second, until it is resumed
+    /// Refuse everything of a tenant below yours, and of all below it, within a second, until it is resumed
     Suspend {
         /// The tenant
         id: Uuid,

@@ -5,6 +5,7 @@ mod entity;
 mod members;
 mod roles;
 mod tenants;
+mod tree;
 
 use chassis::outbox::Outbox;
 use chassis::peer::{Peers, ServiceName, Stack};

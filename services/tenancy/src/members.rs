@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::entity::{member, tenant};
 use crate::id;
 use crate::roles::Role;
+use crate::tree::suspended;
 
 /// The collection, as in the resource names of records.
 const MEMBERS: &str = "members";
@@ -249,13 +250,10 @@ fn owners() -> Select<member::Entity> {
 async fn active_tenant(tx: &ReadTx) -> Result<tenant::Model, Error> {
     let tenant = tx.one(tenant::Entity::find()).await?;
     let tenant = tenant.ok_or_else(|| Error::internal("a member's tenant has no row"))?;
-    match tenant.state {
-        tenant::State::Active => Ok(tenant),
-        tenant::State::Suspended => Err(Error::precondition(
-            "TENANT_SUSPENDED",
-            "the tenant is suspended",
-        )),
+    if tenant.is_refused() {
+        return Err(suspended());
     }
+    Ok(tenant)
 }
 
 fn names(role: Role) -> Vec<String> {

@@ -15,14 +15,14 @@ use proto::tenancy::{
     ListMyTenantsResponse, MyTenant, ResumeTenantRequest, SuspendTenantRequest, Tenant,
 };
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::entity::{member, tenant};
 use crate::id;
 use crate::roles::Role;
+use crate::tree;
 
 /// The collection, as in the resource names of records.
 const TENANTS: &str = "tenants";
@@ -66,12 +66,14 @@ impl TenantService for Tenants {
             chosen => id("tenant_id", chosen)?,
         };
         let name = request.tenant.unwrap_or_default().display_name;
-        let row = self.tenant(new, name, Some(caller.tenant().0));
+        let above = caller.tenant().0;
+        let row = self.tenant(new, name, Some(above));
         let owner = self.owner(new, user);
         let record = Record::new(new, caller.principal(), (TENANTS, new));
         let row = self
             .store
             .change_global("create a tenant below the caller's", record, async |tx| {
+                tree::may_grow(tx, above).await?;
                 let row = tx.insert(row).await.map_err(taken)?;
                 tx.insert(owner).await?;
                 Ok(row)
@@ -135,6 +137,7 @@ impl Tenants {
             display_name: Set(display_name),
             parent: Set(parent),
             state: Set(tenant::State::Active),
+            suspended_above: Set(false),
             revision: Set(0),
             create_time: Set(now),
             update_time: Set(now),
@@ -154,7 +157,7 @@ impl Tenants {
         }
     }
 
-    /// Suspends or resumes a tenant right below the caller's.
+    /// Suspends or resumes a tenant below the caller's, and what is below it.
     async fn set_state(
         &self,
         caller: &Caller,
@@ -162,34 +165,15 @@ impl Tenants {
         state: tenant::State,
     ) -> Result<tenant::Model, Error> {
         let now = self.clock.now();
-        let below = tenant::Entity::find()
-            .filter(tenant::Column::TenantId.eq(id))
-            .filter(tenant::Column::Parent.eq(caller.tenant().0))
-            .lock_exclusive();
+        let above = caller.tenant().0;
         let record = Record::new(id, caller.principal(), (TENANTS, id));
-        let (row, letter) = self
+        let (row, letters) = self
             .store
             .change_global("suspend or resume a tenant below", record, async |tx| {
-                let row = tx.one(below.clone()).await?;
-                let row = row.ok_or_else(|| Error::not_found("tenant", id))?;
-                if row.state == state {
-                    return Ok((row, None));
-                }
-                let row = tenant::Model {
-                    state,
-                    revision: row.revision + 1,
-                    update_time: now,
-                    ..row
-                };
-                tx.update_many(changed(&row)).await?;
-                // As it is kept: the database's times are coarser.
-                let row = tx.one(below).await?.unwrap_or(row);
-                let suspended = state == tenant::State::Suspended;
-                let letter = Outbox::set_tenant_state(tx, id, suspended, row.revision);
-                Ok((row, Some(letter.await?)))
+                tree::set_state(tx, above, id, state, now).await
             })
             .await?;
-        self.outbox.deliver(letter).await;
+        self.outbox.deliver(letters).await;
         Ok(row)
     }
 
@@ -237,15 +221,6 @@ impl Tenants {
     }
 }
 
-/// Writes a tenant's state to its row.
-fn changed(row: &tenant::Model) -> UpdateMany<tenant::Entity> {
-    tenant::Entity::update_many()
-        .col_expr(tenant::Column::State, Expr::value(row.state))
-        .col_expr(tenant::Column::Revision, Expr::value(row.revision))
-        .col_expr(tenant::Column::UpdateTime, Expr::value(row.update_time))
-        .filter(tenant::Column::Number.eq(row.number))
-}
-
 /// The schema has room for one tenant without a parent.
 fn not_first(error: Error) -> Error {
     match error {
@@ -263,9 +238,10 @@ fn taken(error: Error) -> Error {
 
 impl From<tenant::Model> for Tenant {
     fn from(row: tenant::Model) -> Self {
-        let state = match row.state {
-            tenant::State::Active => proto::tenancy::tenant::State::Active,
-            tenant::State::Suspended => proto::tenancy::tenant::State::Suspended,
+        let state = if row.is_refused() {
+            proto::tenancy::tenant::State::Suspended
+        } else {
+            proto::tenancy::tenant::State::Active
         };
         Self {
             id: row.tenant_id.to_string(),

@@ -55,6 +55,8 @@ async fn figures_are_told_at_the_port_of_probes_and_nowhere_else() {
             && sum(&told, "muster_revocation_lag_seconds_count", &[]) >= 1.0
             && sum(&told, "muster_revocations_known", &[]) >= 1.0
             && sum(&told, "muster_revocation_stream_silence_seconds", &[]).is_finite()
+            && told.contains("muster_outbox_oldest_seconds{service=\"identity\"} 0\n")
+            && told.contains("muster_outbox_oldest_seconds{service=\"tenancy\"} 0\n")
     };
     eventually("word of a revocation", known).await;
 

@@ -9,10 +9,19 @@ use crate::support::{ADMIN, Caller, PASSWORD, World, eventually, join, log_in};
 
 /// A tenant right below tenant A: its id, and its owner.
 async fn below(world: &World) -> (String, Caller) {
+    below_of(&world.alice).await
+}
+
+/// A tenant right below another one's, of the same owner.
+async fn below_of(above: &Caller) -> (String, Caller) {
     let body = json!({"displayName": "below"});
-    let made = world.alice.post("/v1/tenants", body).await.expect(201);
+    let made = above.post("/v1/tenants", body).await.expect(201);
     let id = text(&made["id"]).to_owned();
-    let owner = log_in(&world.server.anybody(), ADMIN, PASSWORD, Some(&id)).await;
+    let anybody = Caller {
+        authorization: None,
+        ..above.clone()
+    };
+    let owner = log_in(&anybody, ADMIN, PASSWORD, Some(&id)).await;
     (id, owner)
 }
 
@@ -118,7 +127,60 @@ async fn suspending_or_resuming_twice_changes_nothing_the_second_time() {
 }
 
 #[tokio::test]
-async fn only_a_tenant_right_below_the_callers_is_found_to_be_suspended() {
+async fn what_is_below_a_suspended_tenant_is_refused_with_it_at_any_depth() {
+    let world = need!(world().await);
+    let (top, owner) = below(world).await;
+    let (middle, child) = below_of(&owner).await;
+    let (_, grandchild) = below_of(&child).await;
+    let key = grandchild.key_holder(&["devices.read"]).await;
+    works(&key).await;
+    set_state(&world.alice, &top, "suspend").await;
+    for caller in [&owner, &child, &grandchild, &key] {
+        is_refused_everywhere(caller).await;
+    }
+    // Nor does anybody get a new token for it, by whatever password.
+    let body = json!({"tenantId": middle});
+    let refused = world.alice.post("/v1/auth:selectTenant", body).await;
+    assert_eq!(refused.reason(403), "NOT_A_MEMBER");
+    set_state(&world.alice, &top, "resume").await;
+    let back = async || key.get("/v1/devices").await.status == 200;
+    eventually("the key two below", back).await;
+    works(&log_in(&world.server.anybody(), ADMIN, PASSWORD, Some(&middle)).await).await;
+}
+
+#[tokio::test]
+async fn whoever_was_suspended_himself_stays_so_when_the_tenant_above_is_resumed() {
+    let world = need!(world().await);
+    let (top, owner) = below(world).await;
+    let (middle, child) = below_of(&owner).await;
+    let (bottom, grandchild) = below_of(&child).await;
+    let (_, beside) = below_of(&owner).await;
+    let key = grandchild.key_holder(&["devices.read"]).await;
+    let other_key = beside.key_holder(&["devices.read"]).await;
+    for key in [&key, &other_key] {
+        works(key).await;
+    }
+    // One two below, which the caller may name as well.
+    let row = set_state(&world.alice, &middle, "suspend").await;
+    assert_eq!(row["state"], "STATE_SUSPENDED");
+    is_refused_everywhere(&key).await;
+    set_state(&world.alice, &top, "suspend").await;
+    is_refused_everywhere(&other_key).await;
+    set_state(&world.alice, &top, "resume").await;
+    let back = async |key: &Caller| key.get("/v1/devices").await.status == 200;
+    eventually("the key beside", async || back(&other_key).await).await;
+    is_refused_everywhere(&key).await;
+    // Below a suspended tenant, one that is resumed stays refused.
+    set_state(&world.alice, &bottom, "suspend").await;
+    let row = set_state(&world.alice, &bottom, "resume").await;
+    assert_eq!(row["state"], "STATE_SUSPENDED");
+    is_refused_everywhere(&key).await;
+    set_state(&world.alice, &middle, "resume").await;
+    eventually("the key below", async || back(&key).await).await;
+}
+
+#[tokio::test]
+async fn only_a_tenant_below_the_callers_is_found_to_be_suspended() {
     let world = need!(world().await);
     let World {
         alice,
@@ -128,17 +190,16 @@ async fn only_a_tenant_right_below_the_callers_is_found_to_be_suspended() {
         ..
     } = world;
     let (id, owner) = below(world).await;
-    let body = json!({"displayName": "two below"});
-    let deeper = owner.post("/v1/tenants", body).await.expect(201);
+    let (deeper, _) = below_of(&owner).await;
     let unknown = fresh_id();
     for (caller, tenant) in [
-        // One's own, one above, one beside, one two below, and none.
+        // One's own, one above, one beside and one below that, and none.
         (alice, tenant_a.as_str()),
         (&owner, &*id),
         (&owner, tenant_a),
         (bob, &*id),
+        (bob, &*deeper),
         (bob, tenant_b),
-        (alice, text(&deeper["id"])),
         (alice, &*unknown),
     ] {
         for verb in ["suspend", "resume"] {
@@ -148,8 +209,26 @@ async fn only_a_tenant_right_below_the_callers_is_found_to_be_suspended() {
         }
     }
     works(&owner).await;
-    set_state(&owner, text(&deeper["id"]), "suspend").await;
+    set_state(&owner, &deeper, "suspend").await;
     let path = format!("/v1/tenants/{id}:suspend");
     let refused = world.olga.post(&path, json!({})).await;
     assert_eq!(refused.reason(403), "PERMISSION_DENIED");
+}
+
+#[tokio::test]
+async fn tenants_are_made_below_one_another_up_to_a_depth() {
+    let world = need!(world().await);
+    let (_, mut owner) = below(world).await;
+    for _ in 0..32 {
+        let refused = owner
+            .post("/v1/tenants", json!({"displayName": "deep"}))
+            .await;
+        if refused.status != 201 {
+            assert_eq!(refused.reason(400), "TENANTS_TOO_DEEP");
+            return;
+        }
+        let id = text(&refused.json()["id"]).to_owned();
+        owner = log_in(&world.server.anybody(), ADMIN, PASSWORD, Some(&id)).await;
+    }
+    panic!("nothing ends it");
 }

@@ -10,8 +10,11 @@ pub(crate) struct Model {
     pub tenant_id: Uuid,
     pub display_name: String,
     pub parent: Option<Uuid>,
+    /// As it was itself suspended or resumed.
     pub state: State,
-    /// How often it was suspended or resumed.
+    /// Whether a tenant above it is suspended, and all of it with that one.
+    pub suspended_above: bool,
+    /// How often it became or ceased to be refused.
     pub revision: i64,
     pub create_time: DateTimeUtc,
     pub update_time: DateTimeUtc,
@@ -32,3 +35,10 @@ pub(crate) enum State {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Whether everything of it is refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.suspended_above || self.state == State::Suspended
+    }
+}
