@@ -110,7 +110,9 @@ impl Gateway {
         }));
         let answer = service_fn(move |request: Request<Body>| {
             let edge = edge.clone();
-            async move { Ok::<Response<Body>, Infallible>(edge.answer(request).await) }
+            // Boxed here: each layer around it would move all of it.
+            let answer = Box::pin(edge.answer(request));
+            async move { Ok::<Response<Body>, Infallible>(answer.await) }
         });
         // The layer refuses HTTP/1.1 that is no gRPC-Web, so only that passes it.
         let web = GrpcWebLayer::new().layer(answer.clone());

@@ -142,7 +142,9 @@ impl Lookup {
             self.0.vault.peppers().await?.verify_nothing(&secret);
             return Ok(None);
         };
-        let known = self.matching(&found.generations, &secret).await?;
+        let known = self
+            .matching(&found.generations, &secret, found.digest.as_deref())
+            .await?;
         Ok(match (known, holder.principal) {
             (Some(row), Principal::Key(key)) => Some(Identified {
                 tenant: holder.tenant,
@@ -187,7 +189,10 @@ impl Lookup {
         if !allows(&holder.networks, source) {
             return Ok(Err(Refusal::NetworkNotAllowed.of(holder.tenant)));
         }
-        let Some(row) = self.matching(&found.generations, secret).await? else {
+        let Some(row) = self
+            .matching(&found.generations, secret, found.digest.as_deref())
+            .await?
+        else {
             return Ok(Err(Refusal::Unknown.of(holder.tenant)));
         };
         let newest = found.generations.iter().map(|row| row.generation).max();
@@ -218,14 +223,22 @@ impl Lookup {
         &self,
         generations: &'a [generation::Model],
         secret: &str,
+        digest: Option<&str>,
     ) -> Result<Option<&'a generation::Model>> {
         let mut found = None;
         for row in generations {
             let peppers = self.0.vault.peppers_with(row.pepper).await?;
             if is_secret(&peppers, row, secret).await? {
-                found = Some(row);
+                // The newest, of two with the same secret.
+                found = found.or(Some(row));
                 if row.scheme != Scheme::Hmac || peppers.is_old(row.pepper) {
-                    self.0.usage.rehash(row.number, peppers.hash(secret)?, None);
+                    // What it is found by is keyed by the same pepper.
+                    let found_by = digest.filter(|_| row.lookup.is_some());
+                    let lookup = found_by.map(|digest| peppers.lookup(digest)).transpose()?;
+                    let lookup = lookup.map(|lookup| lookup.bytes);
+                    self.0
+                        .usage
+                        .rehash(row.number, peppers.hash(secret)?, lookup);
                 }
             }
         }

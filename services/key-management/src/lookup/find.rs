@@ -54,6 +54,8 @@ pub(super) struct Found {
     pub(super) holder: Option<Holder>,
     pub(super) generations: Vec<generation::Model>,
     pub(super) suspended: bool,
+    /// By what a foreign secret is found, before it is keyed.
+    pub(super) digest: Option<String>,
 }
 
 impl Lookup {
@@ -103,7 +105,11 @@ impl Lookup {
         let by_id = |id: &str| peppers.lookups(&foreign::digest_of_id(id));
         let mut lookups = peppers.lookups(&foreign::digest_of_text(presented));
         lookups.extend(pair.iter().flat_map(|(id, _)| by_id(id)));
-        let tx = self.0.store.global("a key that was just presented").await?;
+        let tx = self
+            .0
+            .store
+            .global("a foreign key that was just presented")
+            .await?;
         let query = generation::Entity::find()
             .filter(generation::Column::Lookup.is_in(lookups))
             .order_by_asc(generation::Column::Number)
@@ -133,8 +139,13 @@ impl Lookup {
         let generations = Condition::all()
             .add(generation::Column::KeyId.eq(id))
             .add(generation::Column::Lookup.is_not_null());
+        let digest = match pair {
+            Some((id, _)) if secret != presented => foreign::digest_of_id(id),
+            _ => foreign::digest_of_text(presented),
+        };
         let found = self.found(tx, holder, generations).await?;
-        Ok((found, secret))
+        let digest = Some(digest);
+        Ok((Found { digest, ..found }, secret))
     }
 
     /// The rest of what is known of a holder. What is not there costs as much.
@@ -159,6 +170,7 @@ impl Lookup {
             holder,
             generations,
             suspended,
+            digest: None,
         })
     }
 
