@@ -453,7 +453,8 @@ async fn an_answer_tells_that_its_key_ends_soon_and_pages_may_read_it() {
 async fn a_client_whose_secret_can_be_misread_is_not_locked_out() {
     let limited = need!(limited().await);
     let founder = limited.founder().await;
-    let (client, secret) = (unique(), "a+secret%2Bof-others");
+    let client = format!("client-of-others-{}", unique());
+    let secret = "a+secret%2Bof-others";
     let import = json!({"apiClient": {"clientKey": client}, "secret": {"raw": secret}});
     founder
         .post("/v1/apiClients:import", import)
