@@ -199,6 +199,17 @@ pub(super) fn shown(key: keys::ApiKey, tenant: &Tenant) -> dialect::ApiKey {
     }
 }
 
+/// Ends a key for good.
+pub(super) async fn revoke(domain: &Domain, id: String) -> Result<(), Status> {
+    let revoke = keys::RevokeApiKeyRequest {
+        id,
+        ..Default::default()
+    };
+    let mut keys = domain.api_keys();
+    keys.revoke_api_key(domain.request(revoke)).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,15 +258,4 @@ mod tests {
         );
         assert_eq!(time("tomorrow"), None);
     }
-}
-
-/// Ends a key for good.
-pub(super) async fn revoke(domain: &Domain, id: String) -> Result<(), Status> {
-    let revoke = keys::RevokeApiKeyRequest {
-        id,
-        ..Default::default()
-    };
-    let mut keys = domain.api_keys();
-    keys.revoke_api_key(domain.request(revoke)).await?;
-    Ok(())
 }
