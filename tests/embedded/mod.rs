@@ -1,5 +1,7 @@
 //! What holds of `muster up` on SQLite only: its folder and its settings.
 
+mod outbox;
+
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
