@@ -156,22 +156,27 @@ impl Exchange {
         }
         let attempt = self.0.failures.attempt(source).await;
         let attempt = attempt.inspect_err(|_| count("slowed"))?;
-        let asked = match elsewhere {
-            // It may be that more networks are allowed by now.
-            true => self.ask_anew(digest, credential).await,
-            false => self.ask_together(digest, credential, source).await,
-        };
-        match &asked {
-            Ok(_) => count("traded"),
-            Err(status) if status.code() == Code::Unauthenticated => {
-                count("refused");
-                if wrong == Wrong::Counts {
-                    attempt.failed();
+        let this = self.clone();
+        // It counts also if its client does not wait for it.
+        detached(async move {
+            let asked = match elsewhere {
+                // It may be that more networks are allowed by now.
+                true => this.ask_anew(digest, credential).await,
+                false => this.ask_together(digest, credential, source).await,
+            };
+            match &asked {
+                Ok(_) => count("traded"),
+                Err(status) if status.code() == Code::Unauthenticated => {
+                    count("refused");
+                    if wrong == Wrong::Counts {
+                        attempt.failed();
+                    }
                 }
+                Err(_) => count("failed"),
             }
-            Err(_) => count("failed"),
-        }
-        asked
+            asked
+        })
+        .await
     }
 
     /// Many requests with the same new credential at once ask only once; but

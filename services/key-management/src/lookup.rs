@@ -123,7 +123,9 @@ impl Lookup {
         source: Option<IpAddr>,
     ) -> Result<Result<Arc<Known>, Refused>> {
         let digest = sha256(presented.as_bytes());
-        if let Some(known) = self.remembered(&digest) {
+        // That it may be used from more networks by now may not be heard yet.
+        let known = self.remembered(&digest);
+        if let Some(known) = known.filter(|known| allows(&known.networks, source)) {
             return Ok(self.still(known, source));
         }
         match self.find_key(presented).await? {

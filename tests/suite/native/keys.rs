@@ -97,8 +97,8 @@ async fn a_key_is_shown_as_it_was_made() {
     }
     assert_eq!(key.get("owner"), None);
     assert_eq!(alice.get(&path(&key)).await.expect(200), key);
-    let by_number = format!("/v1/apiKeys?pageSize=1000&showRevoked=true");
-    assert!(alice.get(&by_number).await.text.contains(text(&key["id"])));
+    let by_number = "/v1/apiKeys?pageSize=1000&showRevoked=true";
+    assert!(alice.get(by_number).await.text.contains(text(&key["id"])));
 }
 
 #[tokio::test]

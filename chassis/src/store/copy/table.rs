@@ -163,7 +163,8 @@ pub(super) async fn highest_number(
         None => "SELECT NULL WHERE $1 IS NULL",
     };
     let sql = AssertSqlSafe(format!(
-        "WITH t(n) AS ({ever} UNION ALL SELECT max({}) FROM {}) SELECT max(n) FROM t",
+        "WITH t(n) AS ({ever} UNION ALL SELECT max({}) FROM {}) \
+         SELECT max(n) FROM t WHERE n > 0",
         table.key,
         table.quoted()
     ));
