@@ -4,6 +4,7 @@
 //! The figures are printed: `cargo test --test revocation -- --nocapture`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
 #[macro_use]
 mod support;

@@ -11,7 +11,7 @@ mod hardwario;
 mod iottly;
 mod limits;
 mod native;
-mod operator;
 mod oauth;
+mod operator;
 mod sensorbucket;
 mod yombo;

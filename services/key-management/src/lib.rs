@@ -116,8 +116,7 @@ pub fn stack(
     let usage = usage::Usage::new(store.clone(), clock.clone());
     let vault = vault::Vault::new(store.clone(), master.clone(), clock.clone());
     let revocations = verifier.revocations().clone();
-    let signer =
-        signer::Signer::new(store.clone(), master, clock.clone(), &settings, revocations);
+    let signer = signer::Signer::new(store.clone(), master, clock.clone(), &settings, revocations);
     tokio::spawn(signer.clone().keep());
     tokio::spawn(vault.clone().keep());
     let parts = Parts {
