@@ -181,7 +181,17 @@ impl Containers {
         run.container(&more, &operator, &["admin", "init"]);
 
         let address = format!("127.0.0.1:{port}");
-        let ready = async || matches!(probe(&address, "/readyz").await, Some((200, _)));
+        // The gateway may be there before the others have found each other.
+        let anybody = Caller {
+            url: format!("http://{address}"),
+            authorization: None,
+        };
+        let login = json!({"email": ADMIN, "password": PASSWORD});
+        let ready = async || {
+            let login = anybody.request(Method::POST, "/v1/auth:login").json(&login);
+            matches!(probe(&address, "/readyz").await, Some((200, _)))
+                && matches!(login.send().await, Ok(answer) if answer.status() == 200)
+        };
         for _ in 0..600 {
             if ready().await {
                 break;
