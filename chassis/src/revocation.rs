@@ -147,6 +147,14 @@ impl Revocations {
             })
     }
 
+    /// Whether the secret that a token was traded for is no longer what it was.
+    pub fn refuse_secret(&self, claims: &Claims) -> bool {
+        let moment = DateTime::from_timestamp_micros(claims.iat_us).unwrap_or_default();
+        claims
+            .r#gen
+            .is_some_and(|secret| self.revoked_since(&[Revocable::Secret(secret)], moment))
+    }
+
     /// Whether a token is revoked: itself, the credential or session that it
     /// came from, its principal and who owns that, its tenant or its
     /// membership, or the key that signed it.
@@ -172,9 +180,6 @@ impl Revocations {
             || state
                 .entries
                 .contains_key(&Revocable::SigningKey(kid.to_owned()).to_string())
-            || claims
-                .r#gen
-                .is_some_and(|secret| revoked(Revocable::Secret(secret)))
             || claims
                 .own
                 .is_some_and(|owner| revoked(Revocable::Principal(Principal::User(owner))))

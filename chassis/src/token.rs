@@ -186,7 +186,12 @@ impl Verifier {
                 what: "the stream of revocations".into(),
             });
         }
-        if inner.revocations.refuse(claims, principal, kid) {
+        let refused = inner.revocations.refuse(claims, principal, kid)
+            // Only the gateway trades, so only there can a token whose secret
+            // is no longer what it was be traded anew: elsewhere, a good
+            // secret would be refused for as long as the gateway hears it later.
+            || called.is_none() && inner.revocations.refuse_secret(claims);
+        if refused {
             return Err(Error::Unauthenticated {
                 reason: "TOKEN_REVOKED",
                 message: "the token has been revoked".into(),

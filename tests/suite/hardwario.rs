@@ -717,7 +717,7 @@ async fn who_shows_no_good_credential_is_unauthorized() {
     let unsigned = format!("{}.", &token[..token.rfind('.').unwrap()]);
     let basic = base64::prelude::BASE64_STANDARD.encode(format!("{ADMIN}:{PASSWORD}"));
     let (wrong, strange) = (
-        "the credential is wrong",
+        "the credential is wrong, or may not be used from this address",
         "the token is not one of this installation",
     );
     for (name, value, text) in [

@@ -368,7 +368,7 @@ async fn all_calls_are_authenticated() {
     );
     let (none, wrong) = (
         "a credential is required, in one of: header `authentication: bearer <credential>`, header `authorization: bearer <credential>`",
-        "the credential is wrong",
+        "the credential is wrong, or may not be used from this address",
     );
     let calls = [
         (Method::GET, "project/ping".to_owned()),
