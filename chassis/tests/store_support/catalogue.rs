@@ -86,6 +86,10 @@ impl Column {
             "uuid" if self.names_tenant => format!("'{tenant}'"),
             "uuid" => format!("'{thing}'"),
             "text" | "character varying" => format!("'text {}'", tenant.as_u128()),
+            // The number of a row that the database has numbered.
+            "bigint" if self.name == "generation" => {
+                "(SELECT coalesce(max(number), 0) FROM generations)".to_owned()
+            }
             "smallint" | "integer" | "bigint" | "double precision" => "1".to_owned(),
             "boolean" => "false".to_owned(),
             "json" | "jsonb" => "'{}'".to_owned(),
