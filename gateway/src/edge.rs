@@ -27,6 +27,7 @@ use crate::failures::Failures;
 use crate::limits::Limiter;
 use crate::oauth;
 use crate::origin::Proxies;
+use crate::pages;
 use crate::visit::{self, Visit};
 
 /// Bytes that a request may have which anybody can make.
@@ -143,6 +144,14 @@ impl Edge {
     ) -> (String, Response<Body>) {
         let path = request.uri().path();
         if let Some(answer) = self.0.health.probe(request.method(), path) {
+            return (path.to_owned(), answer);
+        }
+        if let Some(page) = pages::answer(&request) {
+            let source = call.ok().and_then(|call| call.source);
+            let answer = match self.0.limiter.source(source) {
+                Ok(()) => page,
+                Err(status) => problem(&GoogleErrors, &Problem::new(status)),
+            };
             return (path.to_owned(), answer);
         }
         let matched = match self

@@ -14,7 +14,10 @@ mod exchange;
 mod failures;
 mod limits;
 mod oauth;
+mod openapi;
 mod origin;
+mod pages;
+mod swagger;
 mod uses;
 mod visit;
 

@@ -15,21 +15,20 @@ const TENANT_PACKAGES: [&str; 1] = ["muster.tenancy.v1"];
 /// Rust source of `requirement(path)`, and of the names of permissions.
 pub(crate) fn generate(pool: &DescriptorPool) -> String {
     let mut arms = String::new();
-    let (mut callers, mut repeatable, mut streams) = (String::new(), Vec::new(), Vec::new());
+    let (mut callers, mut repeatable) = (String::new(), Vec::new());
+    let (mut streams, mut streamed) = (Vec::new(), Vec::new());
     for method in methods(pool) {
         refuse_tenant(&method);
-        assert!(
-            !method.is_client_streaming(),
-            "{}: requests are read whole, to be sent again where that is right",
-            method.full_name()
-        );
         let named = callers_of(pool, &method);
         if !named.is_empty() {
             writeln!(callers, "        {:?} => &{named:?},", path(&method)).unwrap();
         }
+        if method.is_client_streaming() {
+            streamed.push(format!("{:?}", path(&method)));
+        }
         if method.is_server_streaming() {
             streams.push(format!("{:?}", path(&method)));
-        } else if is_idempotent(pool, &method) {
+        } else if !method.is_client_streaming() && is_idempotent(pool, &method) {
             repeatable.push(format!("{:?}", path(&method)));
         }
         writeln!(
@@ -49,10 +48,13 @@ pub(crate) fn generate(pool: &DescriptorPool) -> String {
          pub fn idempotent(path: &str) -> bool {{\n    matches!(path, {})\n}}\n\
          /// Whether a method answers with a stream.\n\
          pub fn streams(path: &str) -> bool {{\n    matches!(path, {})\n}}\n\
+         /// Whether a method is asked with a stream, which cannot be sent again.\n\
+         pub fn streamed(path: &str) -> bool {{\n    matches!(path, {})\n}}\n\
          /// Every service of the contract, by its full name.\n\
          pub const SERVICES: &[&str] = &{:?};\n{}",
         repeatable.join(" | "),
         streams.join(" | "),
+        streamed.join(" | "),
         services(pool),
         scopes(pool)
     )

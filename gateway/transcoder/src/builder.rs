@@ -71,6 +71,12 @@ pub struct BuildError {
 }
 
 impl BuildError {
+    pub(crate) fn one(problem: String) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+
     /// One line for each problem.
     pub fn problems(&self) -> &[String] {
         &self.problems
@@ -158,9 +164,8 @@ impl Builder {
 
     /// Compiles all rules; every problem is told, not only the first.
     pub fn build(self) -> Result<Transcoder, BuildError> {
-        let pool = DescriptorPool::decode(self.set.clone()).map_err(|error| BuildError {
-            problems: vec![format!("the descriptor set: {error}")],
-        })?;
+        let pool = DescriptorPool::decode(self.set.clone())
+            .map_err(|error| BuildError::one(format!("the descriptor set: {error}")))?;
         let mut work = Work {
             plans: Arc::new(Plans::compile(pool.clone())),
             method_options: pool.get_message_by_name("google.protobuf.MethodOptions"),

@@ -23,6 +23,7 @@
 
 mod bind;
 mod builder;
+mod codec;
 mod compile;
 mod fault;
 mod frames;
@@ -43,6 +44,7 @@ mod transcoder;
 mod wire;
 
 pub use builder::{BuildError, Builder, Limits};
+pub use codec::{Codec, JsonError, JsonStyle, MessageCodec};
 pub use headers::forwarded;
 pub use problem::{ErrorShape, GoogleErrors, Problem};
 pub use route::{MethodInfo, Rule};
