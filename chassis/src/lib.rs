@@ -16,6 +16,7 @@ pub mod caller;
 pub mod clock;
 pub mod context;
 pub mod error;
+pub mod filter;
 pub mod hash;
 pub mod health;
 pub mod listen;

@@ -1,6 +1,10 @@
 //! Keyset paging: a page begins after the last row of the page before, so
 //! that its cost grows with the page and not with the list.
 
+mod sealed;
+
+pub use sealed::Sealer;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 

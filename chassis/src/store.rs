@@ -130,14 +130,25 @@ impl Store {
         what: impl Into<Resource>,
         work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
     ) -> Result<T> {
+        self.change_many(caller, [what.into()], work).await
+    }
+
+    /// Like [`Store::change`], of several things at once.
+    pub async fn change_many<T>(
+        &self,
+        caller: &Caller,
+        what: impl IntoIterator<Item = Resource>,
+        work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
+    ) -> Result<T> {
         let scope = Scope::Tenant(caller.tenant());
-        let record = Record::new(caller.tenant().0, caller.principal(), what);
+        let record = |what| Record::new(caller.tenant().0, caller.principal(), what);
+        let records: Vec<_> = what.into_iter().map(record).collect();
         let mut contest = Contest::begin(self);
         loop {
             let tx = self.begin_write(scope).await?;
             let tx = WriteTx::new(tx, caller.tenant(), &self.pools);
             let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
-            match self.end(done, tx.finish(), Some(&record)).await {
+            match self.end(done, tx.finish(), &records).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }
@@ -165,7 +176,7 @@ impl Store {
             let tx = self.begin_write(Scope::AllTenants).await?;
             let tx = GlobalTx::new(tx, &self.pools);
             let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
-            match self.end(done, tx.finish(), record.as_ref()).await {
+            match self.end(done, tx.finish(), record.as_slice()).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }
@@ -208,16 +219,14 @@ impl Store {
         &self,
         done: Result<Result<T>, tokio::time::error::Elapsed>,
         tx: DatabaseTransaction,
-        record: Option<&Record>,
+        records: &[Record],
     ) -> Result<T> {
         let Ok(done) = done else {
             return Err(self.pools.hangs().await);
         };
         let done = done?;
         let commit = async {
-            if let Some(record) = record {
-                record.write(&tx, &self.clock).await?;
-            }
+            record::write(records, &tx, &self.clock).await?;
             tx.commit().await
         };
         self.pools.bounded(commit).await?;

@@ -3,6 +3,7 @@
 use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
+mod m0003_fleet;
 
 /// The history.
 pub struct Migrator;
@@ -13,6 +14,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_devices::Migration),
             Box::new(crate::events::Migration),
+            Box::new(m0003_fleet::Migration),
         ]
     }
 }

@@ -208,7 +208,7 @@ fn every_entry_of_a_map_is_checked() {
 #[test]
 fn an_enum_has_to_be_defined() {
     let in_state = |state| registry::Device { state, ..device() };
-    fine(&in_state(registry::device::State::Inactive as i32));
+    fine(&in_state(registry::device::State::Disabled as i32));
     broken(&in_state(99), &["state: enum.defined_only"]);
     broken(&in_state(-1), &["state: enum.defined_only"]);
 }

@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, DatabaseTransaction, DeleteMany, EntityTrait,
-    FromQueryResult, Insert, IntoActiveModel, PaginatorTrait, Select, UpdateMany,
+    ActiveModelBehavior, ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbBackend,
+    DeleteMany, EntityName, EntityTrait, FromQueryResult, Insert, IntoActiveModel, PaginatorTrait, Select, UpdateMany,
 };
 
 use super::Begun;
@@ -70,6 +70,17 @@ impl GlobalTx {
     /// Deletes all rows that a query finds; answers how many.
     pub async fn delete<E: EntityTrait>(&self, query: DeleteMany<E>) -> Result<u64> {
         Ok(query.exec(&self.0).await?.rows_affected)
+    }
+
+    /// Waits for everybody who writes to a table, and lets nobody else until
+    /// this is committed. On SQLite that is so in any case.
+    pub async fn lock_out_writers<E: EntityTrait>(&self) -> Result<()> {
+        if self.0.get_database_backend() == DbBackend::Postgres {
+            let table = E::default().table_name().to_owned();
+            let sql = format!("LOCK TABLE \"{table}\" IN SHARE MODE");
+            self.1.bounded(self.0.execute_unprepared(&sql)).await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn connection(&self) -> &DatabaseTransaction {

@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use crate::caller::Principal;
 use crate::clock::Clock;
-use crate::context;
+use crate::context::{self, Call};
 use crate::error::Result;
+
+/// Rows of one statement: each has ten values, and PostgreSQL takes 65,535 of them.
+const AT_ONCE: usize = 1000;
 
 /// What is changed, as its resource name (AIP-122), such as `devices/0189…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,28 +58,48 @@ impl Record {
         }
     }
 
-    pub(super) async fn write(&self, tx: &DatabaseTransaction, clock: &Clock) -> Result<(), DbErr> {
-        let call = context::current().unwrap_or_default();
-        let row = event::ActiveModel {
+    /// A change of a tenant's thing that a service, or the operator, makes by itself.
+    pub fn by_service(name: &str, tenant: Uuid, resource: impl Into<Resource>) -> Self {
+        Self {
+            tenant: Some(tenant),
+            actor: format!("service:{name}"),
+            resource: resource.into(),
+        }
+    }
+
+    fn row(&self, call: &Call, clock: &Clock) -> event::ActiveModel {
+        event::ActiveModel {
             id: Set(clock.new_id()),
             tenant_id: Set(self.tenant),
             time: Set(clock.now()),
             actor: Set(self.actor.clone()),
-            method: Set(call.method),
+            method: Set(call.method.clone()),
             collection: Set(self.resource.collection().to_owned()),
             resource: Set(self.resource.0.clone()),
-            request_id: Set(call.request_id),
+            request_id: Set(call.request_id.clone()),
             source: Set(call
                 .source
                 .map(|source| source.to_string())
                 .unwrap_or_default()),
             ..Default::default()
-        };
-        event::Entity::insert(row)
+        }
+    }
+}
+
+/// Writes what a change has changed, in its transaction.
+pub(super) async fn write(
+    records: &[Record],
+    tx: &DatabaseTransaction,
+    clock: &Clock,
+) -> Result<(), DbErr> {
+    let call = context::current().unwrap_or_default();
+    for some in records.chunks(AT_ONCE) {
+        let rows = some.iter().map(|record| record.row(&call, clock));
+        event::Entity::insert_many(rows)
             .exec_without_returning(tx)
             .await?;
-        Ok(())
     }
+    Ok(())
 }
 
 /// The table, which every service has.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use chassis::time::timestamp;
 use chassis::{Error, Result};
-use proto::registry::device::State;
 use proto::registry::{Device, Location};
 use sea_orm::ActiveValue::Set;
 use serde_json::Value as Json;
@@ -55,6 +54,8 @@ pub(crate) const FIELDS: Fields<Device> = Fields {
         "create_time",
         "update_time",
         "etag",
+        "delete_time",
+        "purge_time",
     ],
 };
 
@@ -74,7 +75,7 @@ pub(crate) fn columns(device: &Device) -> Result<ActiveModel> {
         longitude: Set(location.longitude),
         altitude: Set(location.altitude),
         location_description: Set(unless_empty(&location.description)),
-        state: Set(state(device)),
+        state: Set(device.state() as i16),
         ..ActiveModel::default()
     })
 }
@@ -82,13 +83,6 @@ pub(crate) fn columns(device: &Device) -> Result<ActiveModel> {
 /// Empty is stored as nothing, because only nothing may be there twice.
 fn unless_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn state(device: &Device) -> i16 {
-    match device.state() {
-        State::Inactive => State::Inactive as i16,
-        State::Active | State::Unspecified => State::Active as i16,
-    }
 }
 
 fn labels_to_json(device: &Device) -> Json {
@@ -126,6 +120,8 @@ pub(crate) fn message(row: Model, tag_ids: &[Uuid]) -> Device {
         create_time: Some(timestamp(row.create_time)),
         update_time: Some(timestamp(row.update_time)),
         etag: etag::of(row.revision),
+        delete_time: row.delete_time.map(timestamp),
+        purge_time: row.purge_time.map(timestamp),
         display_name: row.display_name,
         serial_number: row.serial_number.unwrap_or_default(),
         external_id: row.external_id.unwrap_or_default(),
@@ -183,10 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_is_stored_as_nothing_and_an_unsaid_state_as_active() {
+    fn what_is_empty_is_stored_as_nothing() {
         let columns = columns(&Device::default()).unwrap();
         assert_eq!(columns.serial_number, Set(None));
         assert_eq!(columns.site_id, Set(None));
-        assert_eq!(columns.state, Set(State::Active as i16));
     }
 }

@@ -1,28 +1,36 @@
 //! Things in the field.
 
+use std::collections::{HashMap, HashSet};
+
 use chassis::hash::sha256;
-use chassis::paging::Page;
-use chassis::store::{Store, WriteTx};
+use chassis::store::{ReadTx, Resource, Store, WriteTx};
 use chassis::{Clock, Error, Result, open};
 use proto::registry::device_service_server::DeviceService;
 use proto::registry::{
-    CreateDeviceRequest, DeleteDeviceRequest, DeleteDeviceResponse, Device, GetDeviceRequest,
-    ListDevicesRequest, ListDevicesResponse, UpdateDeviceRequest,
+    BatchDeleteDevicesRequest, BatchDeleteDevicesResponse, BatchGetDevicesRequest,
+    BatchGetDevicesResponse, CreateDeviceRequest, DeleteDeviceRequest, Device, DeviceQuota,
+    GetDeviceQuotaRequest, GetDeviceRequest, ListDevicesRequest, ListDevicesResponse,
+    UndeleteDeviceRequest, UpdateDeviceRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::device_row::{FIELDS, columns, message};
-use crate::entity::{device, device_secret};
-use crate::paged::paged;
-use crate::{device_filter, etag, ids, references};
+use crate::entity::{device, device_quota, device_secret};
+use crate::find::pages::Wanted;
+use crate::page_key::SealerOnce;
+use crate::read_mask::ReadMask;
+use crate::requests::Repeatable;
+use crate::{Settings, etag, ids, labels, lifecycle, quota, references};
 
 /// Answers calls about devices.
 pub(crate) struct Devices {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) sealer: SealerOnce,
 }
 
 #[tonic::async_trait]
@@ -31,8 +39,11 @@ impl DeviceService for Devices {
         &self,
         request: Request<CreateDeviceRequest>,
     ) -> Result<Response<Device>, Status> {
-        let (caller, req) = open(request)?;
-        let wanted = req.device.unwrap_or_default();
+        let (caller, mut req) = open(request)?;
+        let request_id = std::mem::take(&mut req.request_id);
+        let repeatable = Repeatable::read(&request_id, &req)?;
+        let mut wanted = req.device.unwrap_or_default();
+        wanted.set_state(lifecycle::begin(wanted.state())?);
         let now = self.clock.now();
         let id = ids::chosen_or_new("device_id", &req.device_id, &self.clock)?;
         let row = device::ActiveModel {
@@ -43,10 +54,20 @@ impl DeviceService for Devices {
             ..columns(&wanted)?
         };
         let created = self.store.change(&caller, ("devices", id), async |tx| {
+            if let Some(repeatable) = &repeatable
+                && let Some(created) = repeatable.created(tx).await?
+            {
+                return one(tx, created).await;
+            }
             let tags = references::existing(tx, &wanted).await?;
             let row = tx.insert(row).await.map_err(taken)?;
+            quota::take(tx, 1, self.settings.device_limit).await?;
             references::put_tags(tx, row.id, &tags).await?;
+            labels::put(tx, row.id, &wanted).await?;
             self.set_secret(tx, row.id, &req.secret).await?;
+            if let Some(repeatable) = &repeatable {
+                repeatable.note(tx, row.id).await?;
+            }
             Ok(message(row, &tags))
         });
         Ok(Response::new(created.await?))
@@ -57,11 +78,32 @@ impl DeviceService for Devices {
         request: Request<GetDeviceRequest>,
     ) -> Result<Response<Device>, Status> {
         let (caller, req) = open(request)?;
+        let mask = ReadMask::read(req.read_mask.as_ref())?;
         let id = ids::parse("id", &req.id)?;
         let tx = self.store.read(&caller).await?;
-        let row = tx.one(by_id(id)).await?.ok_or_else(|| missing(id))?;
-        let tags = references::tags_on(&tx, id).await?;
-        Ok(Response::new(message(row, &tags)))
+        Ok(Response::new(mask.apply(one(&tx, id).await?)))
+    }
+
+    async fn batch_get_devices(
+        &self,
+        request: Request<BatchGetDevicesRequest>,
+    ) -> Result<Response<BatchGetDevicesResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let mask = ReadMask::read(req.read_mask.as_ref())?;
+        let wanted = ids::parse_all("ids", &req.ids)?;
+        let tx = self.store.read(&caller).await?;
+        let query = device::Entity::find()
+            .filter(device::Column::Id.is_in(wanted.iter().copied()));
+        let rows = tx.all(query).await?;
+        let tags = references::tags_on_all(&tx, rows.iter().map(|row| row.id)).await?;
+        let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let device = |id: &Uuid| {
+            let row = rows.get(id).cloned().ok_or_else(|| missing(*id))?;
+            let tags = tags.get(id).map(Vec::as_slice).unwrap_or_default();
+            Ok(mask.apply(message(row, tags)))
+        };
+        let devices = wanted.iter().map(device).collect::<Result<_>>()?;
+        Ok(Response::new(BatchGetDevicesResponse { devices }))
     }
 
     async fn list_devices(
@@ -69,23 +111,22 @@ impl DeviceService for Devices {
         request: Request<ListDevicesRequest>,
     ) -> Result<Response<ListDevicesResponse>, Status> {
         let (caller, req) = open(request)?;
-        let page = Page::new(req.page_size, &req.page_token)?.skip(req.skip);
-        let query = device_filter::matching(&req, caller.tenant())?;
+        let mask = ReadMask::read(req.read_mask.as_ref())?;
+        let sealer = self.sealer.get(&self.store).await?;
         let tx = self.store.read(&caller).await?;
+        let wanted = Wanted::read(&tx, &req, &sealer).await?;
         let total_size = match req.count_total {
-            true => tx.count(query.clone()).await?,
+            true => wanted.count(&tx).await?,
             false => 0,
         };
-        let rows = tx.all(paged(query, device::Column::Number, &page)).await?;
-        let (rows, next_page_token) = page.finish(rows, |row| row.number);
-        let mut tags = references::tags_on_all(&tx, rows.iter().map(|row| row.id)).await?;
-        let devices = rows.into_iter().map(|row| {
-            let tags = tags.remove(&row.id).unwrap_or_default();
-            message(row, &tags)
+        let mut found = wanted.page(&tx, &sealer).await?;
+        let devices = found.rows.into_iter().map(|row| {
+            let tags = found.tags.remove(&row.id).unwrap_or_default();
+            mask.apply(message(row, &tags))
         });
         Ok(Response::new(ListDevicesResponse {
             devices: devices.collect(),
-            next_page_token,
+            next_page_token: found.next_page_token,
             total_size: total_size.cast_signed(),
         }))
     }
@@ -101,13 +142,14 @@ impl DeviceService for Devices {
         let id = ids::parse("device.id", &wanted.id)?;
         let now = self.clock.now();
         let updated = self.store.change(&caller, ("devices", id), async |tx| {
-            let row = tx.one(by_id(id)).await?;
-            let row = row.ok_or_else(|| missing(id))?;
+            let row = kept(tx, id).await?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);
             let old_tags = references::tags_on(tx, id).await?;
             let current = message(row, &old_tags);
-            let merged = FIELDS.merge(req.update_mask.as_ref(), &wanted, current)?;
+            let (state, old_labels) = (current.state(), current.labels.clone());
+            let mut merged = FIELDS.merge(req.update_mask.as_ref(), &wanted, current)?;
+            merged.set_state(lifecycle::change(state, merged.state())?);
             let tags = references::existing(tx, &merged).await?;
             let change = device::ActiveModel {
                 number: Unchanged(number),
@@ -120,6 +162,9 @@ impl DeviceService for Devices {
                 references::take_tags_off(tx, id).await?;
                 references::put_tags(tx, id, &tags).await?;
             }
+            if merged.labels != old_labels {
+                labels::replace(tx, id, &merged).await?;
+            }
             Ok(message(row, &tags))
         });
         Ok(Response::new(updated.await?))
@@ -128,21 +173,122 @@ impl DeviceService for Devices {
     async fn delete_device(
         &self,
         request: Request<DeleteDeviceRequest>,
-    ) -> Result<Response<DeleteDeviceResponse>, Status> {
+    ) -> Result<Response<Device>, Status> {
         let (caller, req) = open(request)?;
         let id = ids::parse("id", &req.id)?;
-        // Its tags and secrets go with it: the schema says so.
-        let query = device::Entity::delete_many().filter(device::Column::Id.eq(id));
-        self.store
-            .change(&caller, ("devices", id), async |tx| {
-                tx.delete_found(query, || missing(id)).await
-            })
-            .await?;
-        Ok(Response::new(DeleteDeviceResponse {}))
+        let deleted = self.store.change(&caller, ("devices", id), async |tx| {
+            let row = tx.one(by_id(id)).await?;
+            let row = row.filter(|row| req.purge || row.delete_time.is_none());
+            let row = row.ok_or_else(|| missing(id))?;
+            etag::check(&req.etag, row.revision)?;
+            let tags = references::tags_on(tx, id).await?;
+            if req.purge {
+                purge_now(tx, &[id]).await?;
+                return Ok(message(row, &tags));
+            }
+            let row = tx.update(self.deleted(&row)).await?;
+            Ok(message(row, &tags))
+        });
+        Ok(Response::new(deleted.await?))
+    }
+
+    async fn undelete_device(
+        &self,
+        request: Request<UndeleteDeviceRequest>,
+    ) -> Result<Response<Device>, Status> {
+        let (caller, req) = open(request)?;
+        let id = ids::parse("id", &req.id)?;
+        let now = self.clock.now();
+        let undeleted = self.store.change(&caller, ("devices", id), async |tx| {
+            let row = tx.one(by_id(id)).await?;
+            let row = row.ok_or_else(|| missing(id))?;
+            etag::check(&req.etag, row.revision)?;
+            if row.delete_time.is_none() {
+                let text = "the device is not deleted";
+                return Err(Error::precondition("NOT_DELETED", text));
+            }
+            let change = device::ActiveModel {
+                number: Unchanged(row.number),
+                delete_time: Set(None),
+                purge_time: Set(None),
+                update_time: Set(now),
+                revision: Set(row.revision + 1),
+                ..Default::default()
+            };
+            let row = tx.update(change).await.map_err(taken)?;
+            let tags = references::tags_on(tx, id).await?;
+            Ok(message(row, &tags))
+        });
+        Ok(Response::new(undeleted.await?))
+    }
+
+    async fn batch_delete_devices(
+        &self,
+        request: Request<BatchDeleteDevicesRequest>,
+    ) -> Result<Response<BatchDeleteDevicesResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let wanted = ids::parse_all("ids", &req.ids)?;
+        let records: Vec<Resource> = wanted.iter().map(|id| ("devices", *id).into()).collect();
+        let deleted = self.store.change_many(&caller, records, async |tx| {
+            let query = device::Entity::find()
+                .filter(device::Column::Id.is_in(wanted.iter().copied()))
+                // Always in one order, so that two such requests wait for each
+                // other and not both for ever.
+                .order_by_asc(device::Column::Number)
+                .lock_exclusive();
+            let mut rows = tx.all(query).await?;
+            rows.retain(|row| req.purge || row.delete_time.is_none());
+            let found: HashSet<_> = rows.iter().map(|row| row.id).collect();
+            if let Some(id) = wanted.iter().find(|id| !found.contains(id)) {
+                return Err(missing(*id));
+            }
+            if req.purge {
+                return purge_now(tx, &wanted).await;
+            }
+            for row in &rows {
+                tx.update(self.deleted(row)).await?;
+            }
+            Ok(())
+        });
+        deleted.await?;
+        Ok(Response::new(BatchDeleteDevicesResponse {}))
+    }
+
+    async fn get_device_quota(
+        &self,
+        request: Request<GetDeviceQuotaRequest>,
+    ) -> Result<Response<DeviceQuota>, Status> {
+        let (caller, _) = open(request)?;
+        let tx = self.store.read(&caller).await?;
+        let quota = tx.one(device_quota::Entity::find()).await?;
+        let (device_count, device_limit) = match quota {
+            Some(quota) => (quota.device_count, quota.device_limit),
+            None => {
+                let count = tx.count(device::Entity::find()).await?;
+                (count.cast_signed(), self.settings.device_limit)
+            }
+        };
+        Ok(Response::new(DeviceQuota {
+            device_count,
+            device_limit,
+        }))
     }
 }
 
 impl Devices {
+    /// A device that can be brought back until its purge time.
+    fn deleted(&self, row: &device::Model) -> device::ActiveModel {
+        let now = self.clock.now();
+        device::ActiveModel {
+            number: Unchanged(row.number),
+            delete_time: Set(Some(now)),
+            purge_time: Set(Some(now + self.settings.keep_deleted)),
+            update_time: Set(now),
+            revision: Set(row.revision + 1),
+            ..Default::default()
+        }
+    }
+
     /// Keeps what the device proves itself by, if anything: as a hash.
     async fn set_secret(&self, tx: &WriteTx, device: Uuid, secret: &str) -> Result<()> {
         if secret.is_empty() {
@@ -161,6 +307,34 @@ impl Devices {
 
 fn by_id(id: Uuid) -> Select<device::Entity> {
     device::Entity::find().filter(device::Column::Id.eq(id))
+}
+
+/// A device with its tags, deleted or not (AIP-164).
+async fn one(tx: &ReadTx, id: Uuid) -> Result<Device> {
+    let row = tx.one(by_id(id)).await?.ok_or_else(|| missing(id))?;
+    let tags = references::tags_on(tx, id).await?;
+    Ok(message(row, &tags))
+}
+
+/// A device that is to be changed, which is not for one that is deleted.
+async fn kept(tx: &WriteTx, id: Uuid) -> Result<device::Model> {
+    let row = tx.one(by_id(id)).await?.ok_or_else(|| missing(id))?;
+    match row.delete_time {
+        None => Ok(row),
+        Some(_) => Err(Error::precondition(
+            "DEVICE_DELETED",
+            "the device is deleted: undelete it first",
+        )),
+    }
+}
+
+/// Devices are gone for good. Their tags, labels and secrets go with them: the
+/// schema says so.
+async fn purge_now(tx: &WriteTx, ids: &[Uuid]) -> Result<()> {
+    let query = device::Entity::delete_many()
+        .filter(device::Column::Id.is_in(ids.iter().copied()));
+    let gone = tx.delete(query).await?;
+    quota::give_back(tx, gone.cast_signed()).await
 }
 
 fn missing(id: Uuid) -> Error {

@@ -2,14 +2,21 @@
 
 pub(crate) mod command;
 pub(crate) mod device;
+pub(crate) mod device_label;
+pub(crate) mod device_quota;
 pub(crate) mod device_secret;
 pub(crate) mod device_tag;
+pub(crate) mod page_key;
+pub(crate) mod request;
 pub(crate) mod site;
 pub(crate) mod tag;
 
 chassis::tenant_owned!(command);
 chassis::tenant_owned!(device);
+chassis::tenant_owned!(device_label);
+chassis::tenant_owned!(device_quota);
 chassis::tenant_owned!(device_secret);
 chassis::tenant_owned!(device_tag);
+chassis::tenant_owned!(request);
 chassis::tenant_owned!(site);
 chassis::tenant_owned!(tag);

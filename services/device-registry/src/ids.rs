@@ -9,6 +9,12 @@ pub(crate) fn parse(field: &str, id: &str) -> Result<Uuid> {
         .map_err(|_| Error::invalid(field, "must be a UUID"))
 }
 
+/// The ids in a field that holds several.
+pub(crate) fn parse_all(field: &str, ids: &[String]) -> Result<Vec<Uuid>> {
+    let ids = ids.iter().enumerate();
+    ids.map(|(i, id)| parse(&format!("{field}[{i}]"), id)).collect()
+}
+
 /// The id in a field that may be empty.
 pub(crate) fn parse_optional(field: &str, id: &str) -> Result<Option<Uuid>> {
     match id {

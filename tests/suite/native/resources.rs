@@ -132,7 +132,7 @@ async fn every_field_of_a_device_comes_back_as_it_went() {
         "attributes": {"list": [1, 2.5, null, "x", true], "deep": {"a": {"b": {}}}},
         "siteId": site["id"],
         "location": {"latitude": 0, "longitude": -180, "altitude": 12.5, "description": "here"},
-        "state": "STATE_INACTIVE",
+        "state": "STATE_DISABLED",
     });
     let made = olga.post("/v1/devices", body.clone()).await.expect(201);
     let read = olga.get(&KINDS[0].one(&made)).await.expect(200);
@@ -427,7 +427,7 @@ async fn devices_are_found_by_what_they_have() {
             format!("tagIds={one}&tagIds={both}&anyTag=true"),
             vec![&device, &tagged],
         ),
-        (format!("displayName={name}&state=STATE_INACTIVE"), vec![]),
+        (format!("displayName={name}&state=STATE_DISABLED"), vec![]),
     ] {
         let found = all(olga, &KINDS[0], &format!("&{filter}")).await;
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter}");

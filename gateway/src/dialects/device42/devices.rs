@@ -71,7 +71,7 @@ fn without_references(device: Device, nulls: bool) -> dialect::Device {
         asset_no: blank(attribute(&device, "asset_no"), nulls),
         service_level: blank(attribute(&device, "service_level"), nulls),
         customer: blank(attribute(&device, "customer"), nulls),
-        in_service: device.state() != State::Inactive,
+        in_service: device.state() != State::Disabled,
         custom_fields: custom_fields.collect(),
         is_it_switch: "no".into(),
         is_it_virtual_host: "no".into(),
@@ -396,7 +396,7 @@ fn keep(device: &mut Device, name: &str, text: &str) {
 fn in_service(text: &str) -> Result<State> {
     Ok(match flag("in_service", text)? {
         true => State::Active,
-        false => State::Inactive,
+        false => State::Disabled,
     })
 }
 

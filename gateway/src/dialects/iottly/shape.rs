@@ -155,7 +155,7 @@ mod tests {
         for (state, last_seen_time, shown) in [
             (registry::device::State::Active, heard, "connected"),
             (registry::device::State::Active, None, "disconnected"),
-            (registry::device::State::Inactive, heard, "disconnected"),
+            (registry::device::State::Disabled, heard, "disconnected"),
         ] {
             let some = registry::Device {
                 state: state.into(),

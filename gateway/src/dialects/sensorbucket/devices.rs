@@ -16,7 +16,7 @@ use crate::domain::Domain;
 
 pub(super) fn shown(device: Device, tenant: i64) -> dialect::Device {
     let state = match device.state() {
-        State::Inactive => 2,
+        State::Disabled => 2,
         _ => 1,
     };
     let place = device.location.unwrap_or_default();
@@ -179,7 +179,7 @@ fn text(value: Value) -> Result<String> {
 fn state(number: i32) -> Result<State> {
     match number {
         0 | 1 => Ok(State::Active),
-        2 => Ok(State::Inactive),
+        2 => Ok(State::Disabled),
         _ => Err(Error::invalid("state", "must be 0, 1 or 2")),
     }
 }

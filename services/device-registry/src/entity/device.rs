@@ -28,6 +28,8 @@ pub(crate) struct Model {
     pub(crate) location_description: Option<String>,
     pub(crate) state: i16,
     pub(crate) last_seen_time: Option<DateTimeUtc>,
+    pub(crate) delete_time: Option<DateTimeUtc>,
+    pub(crate) purge_time: Option<DateTimeUtc>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,0 +1,211 @@
+//! What the database can find of a filter, by its indexes.
+
+use chassis::caller::TenantId;
+use chassis::filter::{Comparator, Filter, Test, Value};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, SimpleExpr};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, IntoSimpleExpr, QueryFilter, QuerySelect, QueryTrait,
+};
+
+use super::fields::Field;
+use crate::entity::device::Column;
+use crate::entity::{device_label, device_tag};
+
+/// What the database finds of a filter.
+pub(crate) struct Found {
+    /// True of every device that the filter is true of; each part of it is in
+    /// an index.
+    pub(crate) narrow: Condition,
+    /// Whether it is true of no other device.
+    pub(crate) exact: bool,
+}
+
+/// The part of a filter that indexes know.
+pub(crate) fn narrow(filter: &Filter<Field>, tenant: TenantId) -> Found {
+    match narrowed(filter, tenant) {
+        Some(found) => found,
+        None => Found {
+            narrow: Condition::all(),
+            exact: false,
+        },
+    }
+}
+
+fn narrowed(filter: &Filter<Field>, tenant: TenantId) -> Option<Found> {
+    match filter {
+        Filter::All(filters) => {
+            let parts: Vec<_> = filters.iter().map(|f| narrowed(f, tenant)).collect();
+            let exact = parts.iter().all(|part| part.as_ref().is_some_and(|p| p.exact));
+            let known = parts.into_iter().flatten();
+            let narrow = known.fold(Condition::all(), |all, part| all.add(part.narrow));
+            Some(Found { narrow, exact })
+        }
+        // Of alternatives, one that no index knows may be true of any device.
+        Filter::Any(filters) if filters.is_empty() => Some(Found {
+            narrow: Condition::all().add(Expr::value(1).eq(0)),
+            exact: true,
+        }),
+        Filter::Any(filters) => {
+            let parts = filters.iter().map(|f| narrowed(f, tenant));
+            let parts: Vec<_> = parts.collect::<Option<_>>()?;
+            let exact = parts.iter().all(|part| part.exact);
+            let alternatives = parts.into_iter().map(|part| part.narrow);
+            let narrow = alternatives.fold(Condition::any(), Condition::add);
+            Some(Found { narrow, exact })
+        }
+        // Nearly all devices are not something: no index helps.
+        Filter::Test(test) if test.negated => None,
+        Filter::Test(test) => Some(Found {
+            narrow: Condition::all().add(indexed(test, tenant)?),
+            exact: true,
+        }),
+    }
+}
+
+/// All of a filter as SQL, for counting; `None` if it asks for what is no
+/// column.
+pub(crate) fn whole(filter: &Filter<Field>, tenant: TenantId) -> Option<Condition> {
+    Some(match filter {
+        Filter::All(filters) => filters
+            .iter()
+            .try_fold(Condition::all(), |all, f| Some(all.add(whole(f, tenant)?)))?,
+        Filter::Any(filters) if filters.is_empty() => {
+            Condition::all().add(Expr::value(1).eq(0))
+        }
+        Filter::Any(filters) => filters
+            .iter()
+            .try_fold(Condition::any(), |any, f| Some(any.add(whole(f, tenant)?)))?,
+        Filter::Test(test) => {
+            let is = indexed(test, tenant)?;
+            Condition::all().add(match test.negated {
+                // Of nothing, SQL says neither yes nor no.
+                true => is.binary(BinOper::Custom("IS NOT"), Expr::cust("TRUE")),
+                false => is,
+            })
+        }
+    })
+}
+
+/// A comparison, not negated, that an index knows.
+fn indexed(test: &Test<Field>, tenant: TenantId) -> Option<SimpleExpr> {
+    let (column, value) = match &test.field {
+        Field::Id => (Column::Id, id(&test.value)?),
+        Field::SiteId => (Column::SiteId, id(&test.value)?),
+        Field::Number => match &test.value {
+            Value::Integer(number) => (Column::Number, Expr::value(*number)),
+            _ => return Some(Expr::value(1).eq(1)),
+        },
+        Field::State => match &test.value {
+            Value::Enum(state) => (Column::State, Expr::value(*state)),
+            _ => return Some(Expr::value(1).eq(1)),
+        },
+        Field::DisplayName => return Some(text(Column::DisplayName, &test.value)),
+        Field::SerialNumber => return Some(text(Column::SerialNumber, &test.value)),
+        Field::ExternalId => return Some(text(Column::ExternalId, &test.value)),
+        Field::Code => return Some(text(Column::Code, &test.value)),
+        Field::Labels => return Some(labelled(tenant, None, &test.value)),
+        Field::Label(key) => return Some(labelled(tenant, Some(key), &test.value)),
+        Field::TagIds | Field::Tags => return Some(tagged(tenant, &test.value)),
+        Field::LastSeenTime => (Column::LastSeenTime, time(&test.value)?),
+        Field::CreateTime => (Column::CreateTime, time(&test.value)?),
+        Field::UpdateTime => (Column::UpdateTime, time(&test.value)?),
+        _ => return None,
+    };
+    let column = column.into_simple_expr();
+    Some(match test.comparator {
+        _ if test.value == Value::Anything => column.is_not_null(),
+        Comparator::Less => column.lt(value),
+        Comparator::LessOrEqual => column.lte(value),
+        Comparator::Greater => column.gt(value),
+        Comparator::GreaterOrEqual => column.gte(value),
+        Comparator::Equal | Comparator::Has => column.eq(value),
+        Comparator::NotEqual => column.ne(value),
+    })
+}
+
+fn id(value: &Value) -> Option<SimpleExpr> {
+    match value {
+        Value::Id(id) => Some(Expr::value(*id)),
+        Value::Anything => Some(Expr::value(0)),
+        _ => None,
+    }
+}
+
+fn time(value: &Value) -> Option<SimpleExpr> {
+    match value {
+        Value::Time(time) => Some(Expr::value(*time)),
+        Value::Anything => Some(Expr::value(0)),
+        _ => None,
+    }
+}
+
+/// A text that is stored as nothing if it is empty.
+fn text(column: Column, value: &Value) -> SimpleExpr {
+    let column = column.into_simple_expr();
+    match value {
+        Value::Text(text) if text.is_empty() => column.is_null(),
+        Value::Prefix(prefix) if prefix.is_empty() => Expr::value(1).eq(1),
+        Value::Anything => column.is_not_null(),
+        value => begins(column, value),
+    }
+}
+
+/// Texts are compared byte by byte, so what begins alike lies together.
+fn begins(column: SimpleExpr, value: &Value) -> SimpleExpr {
+    match value {
+        Value::Text(text) => column.eq(text.as_str()),
+        Value::Prefix(prefix) => {
+            let from = column.clone().gte(prefix.as_str());
+            match after(prefix) {
+                Some(after) => from.and(column.lt(after)),
+                None => from,
+            }
+        }
+        _ => Expr::value(1).eq(1),
+    }
+}
+
+/// The first text behind all that begin so.
+fn after(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = (last..=char::MAX).nth(1);
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// The devices with a label. The store confines the statement but not what is
+/// nested in it, so the tenant is named here.
+fn labelled(tenant: TenantId, key: Option<&String>, value: &Value) -> SimpleExpr {
+    use device_label::Column as Label;
+    let query = device_label::Entity::find()
+        .select_only()
+        .column(Label::DeviceId)
+        .filter(Label::TenantId.eq(tenant.0));
+    let query = match (key, value) {
+        (None, Value::Text(key)) => query.filter(Label::Key.eq(key.as_str())),
+        (None, _) => query,
+        (Some(key), value) => query
+            .filter(Label::Key.eq(key.as_str()))
+            .filter(begins(Label::Value.into_simple_expr(), value)),
+    };
+    Column::Id.in_subquery(query.into_query())
+}
+
+/// The devices with a tag; the tenant is named as above.
+fn tagged(tenant: TenantId, value: &Value) -> SimpleExpr {
+    use device_tag::Column as Tag;
+    let query = device_tag::Entity::find()
+        .select_only()
+        .column(Tag::DeviceId)
+        .filter(Tag::TenantId.eq(tenant.0));
+    let query = match value {
+        Value::Id(tag) => query.filter(Tag::TagId.eq(*tag)),
+        _ => query,
+    };
+    Column::Id.in_subquery(query.into_query())
+}

@@ -1,0 +1,75 @@
+//! What time takes away: deleted devices whose purge time has come, and
+//! requests that will not come again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chassis::Result;
+use chassis::caller::TenantId;
+use chassis::store::{Record, Store};
+use chrono::TimeDelta;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::entity::{device, request};
+use crate::quota;
+
+/// How often is looked.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Devices that are purged at a time.
+const BATCH: u64 = 500;
+/// How long a request may come again.
+const REPEATABLE: TimeDelta = TimeDelta::days(1);
+
+/// Purges for as long as the process lives.
+pub(crate) async fn run(store: Store) {
+    loop {
+        if let Err(error) = once(&store).await {
+            tracing::warn!(%error, "what is to be purged is still there");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn once(store: &Store) -> Result<()> {
+    while devices(store).await? > 0 {}
+    let forget = async |tx: &chassis::store::GlobalTx| {
+        let old = request::Column::CreateTime.lt(tx.begin_time() - REPEATABLE);
+        tx.delete(request::Entity::delete_many().filter(old)).await
+    };
+    // Nobody's thing is changed: there is nothing to record.
+    let forgotten = store.change_global("forget requests that will not come again", None, forget);
+    forgotten.await.map(drop)
+}
+
+/// Purges some devices; answers how many.
+async fn devices(store: &Store) -> Result<u64> {
+    let tx = store.global("find devices whose purge time has come").await?;
+    let due = device::Entity::find()
+        .filter(device::Column::PurgeTime.lt(tx.begin_time()))
+        .order_by_asc(device::Column::PurgeTime)
+        .limit(BATCH);
+    let due = tx.all(due).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let mut tenants = BTreeMap::<_, Vec<_>>::new();
+    for row in due {
+        tenants.entry(row.tenant_id).or_default().push(row.number);
+    }
+    let mut purged = 0;
+    for (tenant, numbers) in tenants {
+        let record = Record::by_service("device-registry", tenant, ("devices", "-"));
+        let purge = async |tx: &chassis::store::GlobalTx| {
+            // One that was brought back meanwhile has no purge time.
+            let query = device::Entity::delete_many()
+                .filter(device::Column::Number.is_in(numbers.iter().copied()))
+                .filter(device::Column::PurgeTime.lt(tx.begin_time()));
+            let gone = tx.delete(query).await?;
+            quota::give_back_of(tx, TenantId(tenant), gone.cast_signed()).await?;
+            Ok(gone)
+        };
+        let gone = store.change_global("purge devices whose time has come", record, &purge);
+        purged += gone.await?;
+    }
+    Ok(purged)
+}
