@@ -3,21 +3,22 @@
 use chassis::hash::sha256;
 use chassis::paging::Page;
 use chassis::store::{Store, WriteTx};
-use chassis::{Clock, Error, Result, open};
+use chassis::{Clock, Error, Result, open, open_stream};
 use proto::registry::device_service_server::DeviceService;
 use proto::registry::{
     CreateDeviceRequest, DeleteDeviceRequest, DeleteDeviceResponse, Device, GetDeviceRequest,
-    ListDevicesRequest, ListDevicesResponse, UpdateDeviceRequest,
+    ListDevicesRequest, ListDevicesResponse, RecordSightingsRequest, RecordSightingsResponse,
+    UpdateDeviceRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::device_row::{FIELDS, columns, message};
 use crate::entity::{device, device_secret};
 use crate::paged::paged;
-use crate::{device_filter, etag, ids, references};
+use crate::{device_filter, etag, ids, references, sightings};
 
 /// Answers calls about devices.
 pub(crate) struct Devices {
@@ -139,6 +140,15 @@ impl DeviceService for Devices {
             })
             .await?;
         Ok(Response::new(DeleteDeviceResponse {}))
+    }
+
+    async fn record_sightings(
+        &self,
+        request: Request<Streaming<RecordSightingsRequest>>,
+    ) -> Result<Response<RecordSightingsResponse>, Status> {
+        let (caller, messages) = open_stream(request)?;
+        let told = sightings::record(&self.store, &self.clock, &caller, messages).await?;
+        Ok(Response::new(told))
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod device;
 pub(crate) mod device_secret;
 pub(crate) mod device_tag;
+pub(crate) mod sighting;
 pub(crate) mod site;
 pub(crate) mod tag;
 
@@ -11,5 +12,6 @@ chassis::tenant_owned!(command);
 chassis::tenant_owned!(device);
 chassis::tenant_owned!(device_secret);
 chassis::tenant_owned!(device_tag);
+chassis::tenant_owned!(sighting);
 chassis::tenant_owned!(site);
 chassis::tenant_owned!(tag);

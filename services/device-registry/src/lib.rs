@@ -13,6 +13,7 @@ mod etag;
 mod ids;
 mod paged;
 mod references;
+mod sightings;
 mod sites;
 mod tags;
 
