@@ -17,9 +17,7 @@ use chrono::{DateTime, Utc};
 use proto::registry::record_sightings_request::Device;
 use proto::registry::{RecordSightingsRequest, RecordSightingsResponse};
 use sea_orm::sea_query::{CaseStatement, LockType};
-use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tokio_stream::StreamExt;
 use uuid::Uuid;
 
