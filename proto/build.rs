@@ -4,6 +4,8 @@
 
 #[path = "build/access.rs"]
 mod access;
+#[path = "build/compress.rs"]
+mod compress;
 #[path = "build/redact.rs"]
 mod redact;
 #[path = "build/validate.rs"]
@@ -35,6 +37,7 @@ fn main() {
     let pool = DescriptorPool::decode(encoded.as_slice()).unwrap();
 
     fs::write(out.join("access.rs"), access::generate(&pool)).unwrap();
+    fs::write(out.join("compress.rs"), compress::generate(&pool)).unwrap();
     fs::write(out.join("redact.rs"), redact::generate(&pool)).unwrap();
     let ours = |package: &str| package.starts_with("muster.") && package != "muster.dialect.v1";
     fs::write(out.join("validate.rs"), validate::generate(&pool, ours)).unwrap();

@@ -18,7 +18,9 @@ use crate::bootstrap::{self, Administrator, Ids, Outcome};
 use crate::config::{self, Certificate, Logging, Places, PlacesOf, Problems};
 use crate::data_dir;
 
+mod devices;
 mod keys;
+mod target;
 
 /// What `muster admin` can be told.
 #[derive(Args)]
@@ -37,6 +39,8 @@ enum Action {
     SigningKey(keys::SigningKeys),
     /// What the hashes of secrets are keyed with
     Pepper(keys::Peppers),
+    /// Set how many devices a tenant may have
+    DeviceLimit(devices::DeviceLimit),
     /// Create the first tenant and its administrator through the services that run; once,
     /// however often it is called
     Init(Box<Init>),
@@ -84,6 +88,7 @@ impl Admin {
             Action::MasterKey(keys) => keys.run().await,
             Action::SigningKey(keys) => keys.run().await,
             Action::Pepper(peppers) => peppers.run().await,
+            Action::DeviceLimit(limit) => limit.run().await,
             Action::Init(init) => init.run().await,
         };
         match done {

@@ -26,6 +26,14 @@ use crate::config::{Masters, Problems};
 /// How long before the master key is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// What services are told, each its own.
+pub(crate) struct Told<'a> {
+    /// The master key and the settings of key management, where that may be.
+    pub(crate) keys: Option<(&'a Masters, &'a Settings)>,
+    /// The settings of the device registry.
+    pub(crate) devices: device_registry::Settings,
+}
+
 /// What every process has once.
 #[derive(Clone)]
 pub(crate) struct Process {
@@ -110,13 +118,13 @@ impl Process {
         Ok(())
     }
 
-    /// A service, on its store; key management, with its master key and settings.
+    /// A service, on its store, with what it was told.
     pub(crate) fn service(
         &self,
         name: ServiceName,
         store: Store,
         identity: ServiceIdentity,
-        keys: Option<(&Masters, &Settings)>,
+        told: Told<'_>,
     ) -> Result<Stack> {
         let (clock, peers, verifier) = (
             self.clock.clone(),
@@ -126,10 +134,13 @@ impl Process {
         Ok(match name {
             ServiceName::Identity => identity::stack(store, clock, peers, identity, verifier),
             ServiceName::Tenancy => tenancy::stack(store, clock, peers, identity, verifier),
-            ServiceName::DeviceRegistry => device_registry::stack(store, clock, verifier),
+            ServiceName::DeviceRegistry => {
+                device_registry::stack(store, clock, verifier, told.devices)
+            }
             ServiceName::KeyManagement => {
-                let (master, settings) =
-                    keys.ok_or_else(|| Error::internal("there is no master key"))?;
+                let (master, settings) = told
+                    .keys
+                    .ok_or_else(|| Error::internal("there is no master key"))?;
                 let (master, settings) = (master.key()?, settings.clone());
                 key_management::stack(store, clock, peers, identity, verifier, master, settings)
             }

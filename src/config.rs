@@ -16,11 +16,13 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 mod database;
+mod devices;
 mod keys;
 mod limits;
 mod silence;
 
 pub(crate) use database::{Database, DatabaseUrl};
+pub(crate) use devices::DeviceRegistry;
 pub(crate) use keys::{KeyManagement, KeyOptions, Master, Masters};
 use limits::RateLimits;
 pub(crate) use silence::Hearing;

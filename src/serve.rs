@@ -16,10 +16,10 @@ use clap::{Args, ValueEnum};
 use gateway::Gateway;
 use tokio::net::TcpListener;
 
-use crate::compose::{self, Process};
+use crate::compose::{self, Process, Told};
 use crate::config::{
-    self, Certificate, Database, Edge, EdgeOptions, Hearing, KeyManagement, KeyOptions, Logging,
-    Places, PlacesOf, Problems,
+    self, Certificate, Database, DeviceRegistry, Edge, EdgeOptions, Hearing, KeyManagement,
+    KeyOptions, Logging, Places, PlacesOf, Problems,
 };
 
 /// What `muster serve` can be told.
@@ -63,6 +63,8 @@ pub(crate) struct Serve {
     service_keys: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyManagement,
+    #[command(flatten)]
+    devices: DeviceRegistry,
     #[command(flatten)]
     hearing: Hearing,
     #[command(flatten)]
@@ -119,6 +121,7 @@ struct Checked {
     database: Option<Postgres>,
     /// With a master key for key management.
     key_options: KeyOptions,
+    devices: device_registry::Settings,
     silence: Silence,
     edge: EdgeOptions,
 }
@@ -183,6 +186,7 @@ impl Serve {
             problems.add("--database-url is needed, such as postgres://user@host/muster");
         }
         let key_options = self.keys.check(&mut problems);
+        let devices = self.devices.check(&mut problems);
         let silence = self.hearing.check(&mut problems);
         if key_options.master.is_none() && self.service == Which::KeyManagement {
             problems.add("MUSTER_MASTER_KEY or --master-key-file is needed; `muster admin master-key` makes one");
@@ -197,6 +201,7 @@ impl Serve {
             places,
             database,
             key_options,
+            devices,
             silence,
             edge,
         });
@@ -237,8 +242,11 @@ impl Serve {
         if let (ServiceName::KeyManagement, Some(master)) = (service, master) {
             process.need_master_key(store.clone(), master)?;
         }
-        let keys = master.as_ref().map(|master| (master, settings));
-        let stack = process.service(service, store, identity.clone(), keys)?;
+        let told = Told {
+            keys: master.as_ref().map(|master| (master, settings)),
+            devices: checked.devices.clone(),
+        };
+        let stack = process.service(service, store, identity.clone(), told)?;
         // Key management asks itself for its keys and revocations.
         process.peers.set(service, stack.clone());
         process.follow(identity);

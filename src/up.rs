@@ -22,10 +22,10 @@ use key_management::admin::Operator;
 use tokio::net::TcpListener;
 
 use crate::bootstrap::{self, Administrator, FirstStart};
-use crate::compose::{self, Process};
+use crate::compose::{self, Process, Told};
 use crate::config::{
-    self, Certificate, Database, Edge, EdgeOptions, Hearing, KeyManagement, KeyOptions, Logging,
-    Masters, Problems,
+    self, Certificate, Database, DeviceRegistry, Edge, EdgeOptions, Hearing, KeyManagement,
+    KeyOptions, Logging, Masters, Problems,
 };
 use crate::data_dir::{self, DataDir};
 use crate::migrate;
@@ -60,6 +60,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     keys: KeyManagement,
     #[command(flatten)]
+    devices: DeviceRegistry,
+    #[command(flatten)]
     hearing: Hearing,
     /// E-mail address of the administrator that the first start creates; the
     /// password is MUSTER_ADMIN_PASSWORD, else generated and shown once
@@ -76,6 +78,7 @@ pub(crate) struct Up {
 struct Checked {
     database: Option<Postgres>,
     keys: KeyOptions,
+    devices: device_registry::Settings,
     silence: Silence,
     edge: EdgeOptions,
     administrator: Administrator,
@@ -171,6 +174,7 @@ impl Up {
         let mut problems = Problems::default();
         let database = self.database.check(&mut problems);
         let keys = self.keys.check(&mut problems);
+        let devices = self.devices.check(&mut problems);
         let silence = self.hearing.check(&mut problems);
         let edge = self.edge.check(&mut problems);
         config::check_email(&self.admin_email, &mut problems);
@@ -190,6 +194,7 @@ impl Up {
         problems.or(administrator.map(|administrator| Checked {
             database,
             keys,
+            devices,
             silence,
             edge,
             administrator,
@@ -243,8 +248,11 @@ async fn assemble(
             master.settle(&store, &clock, data).await?;
         }
         let identity = ring.identity(name.as_str(), clock.clone())?;
-        let keys = (&master.keys, &checked.keys.settings);
-        let stack = process.service(name, store, identity, Some(keys))?;
+        let told = Told {
+            keys: Some((&master.keys, &checked.keys.settings)),
+            devices: checked.devices.clone(),
+        };
+        let stack = process.service(name, store, identity, told)?;
         process.peers.set(name, stack);
     }
     let identity = ring.identity("gateway", clock.clone())?;

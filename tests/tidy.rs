@@ -48,12 +48,12 @@ fn first_arguments<'a>(source: &'a str, method: &str) -> Vec<&'a str> {
         .collect()
 }
 
-#[test]
-fn the_uses_of_the_store_across_tenants_are_those_that_are_listed() {
+/// Why the services use these methods of the store, as their first argument says.
+fn uses(methods: &[&str]) -> Vec<String> {
     let mut uses = Vec::new();
     for file in files("services", ".rs") {
         let source = fs::read_to_string(&file).unwrap();
-        for method in [".global(", ".change_global("] {
+        for method in methods {
             for why in first_arguments(&source, method) {
                 let named = why.starts_with('"') && why.ends_with('"');
                 assert!(named, "{}: {method} says why in a literal", name(&file));
@@ -62,12 +62,25 @@ fn the_uses_of_the_store_across_tenants_are_those_that_are_listed() {
         }
     }
     uses.sort();
+    uses
+}
+
+#[test]
+fn the_uses_of_the_store_across_tenants_are_those_that_are_listed() {
     let listed = fs::read_to_string(format!("{ROOT}/tests/global_store_uses.txt")).unwrap();
     let listed: Vec<_> = listed
         .lines()
         .filter(|line| !line.starts_with('#'))
         .collect();
+    let uses = uses(&[".global(", ".change_global("]);
     assert_eq!(uses, listed, "the list may only shrink");
+}
+
+#[test]
+fn only_sightings_are_written_without_a_record() {
+    let sightings =
+        "services/device-registry/src/sightings.rs: note when devices were last heard of";
+    assert_eq!(uses(&[".observe("]), [sightings]);
 }
 
 #[test]

@@ -8,9 +8,9 @@
 
 mod check;
 mod parse;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::fmt;
 
@@ -105,7 +105,10 @@ pub struct Fault {
 
 impl Fault {
     fn new(at: usize, message: impl Into<String>) -> Self {
-        Self { at, message: message.into() }
+        Self {
+            at,
+            message: message.into(),
+        }
     }
 }
 

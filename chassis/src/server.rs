@@ -49,6 +49,7 @@ impl ServiceStack {
     where
         S: Service<http::Request<Body>, Error = Infallible>
             + NamedService
+            + proto::Gzip
             + Clone
             + Send
             + Sync
@@ -56,7 +57,7 @@ impl ServiceStack {
         S::Response: axum::response::IntoResponse,
         S::Future: Send + 'static,
     {
-        self.routes = self.routes.add_service(service);
+        self.routes = self.routes.add_service(service.gzip());
         self
     }
 
@@ -64,10 +65,21 @@ impl ServiceStack {
     pub fn build(self) -> Stack {
         let layers = ServiceBuilder::new()
             .layer(LogLayer::new(self.name))
-            .layer(AuthorizeLayer::new(self.verifier));
+            .layer(AuthorizeLayer::new(self.verifier))
+            .map_request(compressed_as_asked);
         #[expect(clippy::disallowed_methods, reason = "the layers are on it")]
         erase(layers.service(self.routes.prepare()))
     }
+}
+
+/// An answer is compressed if its request was: most clients say that they
+/// could read it, also those in the same data centre, which have no use for it.
+fn compressed_as_asked(mut request: http::Request<Body>) -> http::Request<Body> {
+    let encoding = request.headers().get("grpc-encoding");
+    if encoding.is_none_or(|encoding| encoding == "identity") {
+        request.headers_mut().remove("grpc-accept-encoding");
+    }
+    request
 }
 
 /// Forgets what kind of service it is. For what is behind no authorization

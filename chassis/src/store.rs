@@ -140,15 +140,37 @@ impl Store {
         what: impl IntoIterator<Item = Resource>,
         work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
     ) -> Result<T> {
-        let scope = Scope::Tenant(caller.tenant());
         let record = |what| Record::new(caller.tenant().0, caller.principal(), what);
         let records: Vec<_> = what.into_iter().map(record).collect();
+        self.write(caller, &records, work).await
+    }
+
+    /// Like [`Store::change`], for what was merely observed of things that
+    /// others own: it is overwritten all the time, nobody decided it, and a
+    /// record of each would bury who did what. `_why` names the use; a test
+    /// compares all uses with a list that may only shrink.
+    pub async fn observe<T>(
+        &self,
+        _why: &'static str,
+        caller: &Caller,
+        work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
+    ) -> Result<T> {
+        self.write(caller, &[], work).await
+    }
+
+    async fn write<T>(
+        &self,
+        caller: &Caller,
+        records: &[Record],
+        work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
+    ) -> Result<T> {
+        let scope = Scope::Tenant(caller.tenant());
         let mut contest = Contest::begin(self);
         loop {
             let tx = self.begin_write(scope).await?;
             let tx = WriteTx::new(tx, caller.tenant(), &self.pools);
             let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
-            match self.end(done, tx.finish(), &records).await {
+            match self.end(done, tx.finish(), records).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
                 done => return done,
             }

@@ -14,9 +14,10 @@ use proto::registry::command_service_client::CommandServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
+use proto::registry::{Device, GetDeviceRequest};
 use proto::tenancy::tenant_service_client::TenantServiceClient;
-use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Request, Status};
 use uuid::Uuid;
 
 /// The domain services, called on behalf of one caller.
@@ -90,6 +91,20 @@ impl Domain {
         };
         let answer = self.auth().select_tenant(self.request(wanted)).await?;
         self.with_token(&answer.into_inner().access_token)
+    }
+
+    /// A device that is there: other systems know no deleted ones.
+    pub(crate) async fn device(&self, id: &str) -> std::result::Result<Device, Status> {
+        let wanted = GetDeviceRequest {
+            id: id.to_owned(),
+            ..Default::default()
+        };
+        let device = self.devices().get_device(self.request(wanted)).await?;
+        let device = device.into_inner();
+        match device.delete_time {
+            None => Ok(device),
+            Some(_) => Err(Error::not_found("device", id).into()),
+        }
     }
 
     /// The domain as seen with another token of the same installation, which

@@ -325,7 +325,8 @@ fn shape_of_path(uri: &Uri) -> &'static dyn ErrorShape {
     }
 }
 
-fn problem(errors: &dyn ErrorShape, problem: &Problem) -> Response<Body> {
+/// An error in the shape that its client expects.
+pub(crate) fn problem(errors: &dyn ErrorShape, problem: &Problem) -> Response<Body> {
     let (mut parts, body) = errors.shape(problem).into_parts();
     let told = problem.status.metadata().clone().into_headers();
     for (name, value) in problem.headers.iter().chain(&told) {

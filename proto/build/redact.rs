@@ -80,7 +80,7 @@ fn rust_type(message: &MessageDescriptor) -> String {
     path
 }
 
-fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let mut out = String::new();
     for (i, c) in name.char_indices() {
         if c.is_uppercase() && i > 0 {

@@ -57,6 +57,17 @@ pub mod access {
     include!(concat!(env!("OUT_DIR"), "/access.rs"));
 }
 
+/// The server of a service that can read and write compressed messages.
+pub trait Gzip: Sized {
+    /// The same with `grpc-encoding: gzip`, for whoever asks for it.
+    #[must_use]
+    fn gzip(self) -> Self;
+}
+
+mod compressed {
+    include!(concat!(env!("OUT_DIR"), "/compress.rs"));
+}
+
 mod redacted {
     include!(concat!(env!("OUT_DIR"), "/redact.rs"));
 }

@@ -284,7 +284,7 @@ fn a_message_is_checked_within_a_response_too() {
 
 #[test]
 fn a_message_without_rules_keeps_to_them() {
-    fine(&registry::DeleteDeviceResponse {});
+    fine(&registry::BatchDeleteDevicesResponse {});
     fine(&keys::GetJwksRequest {});
 }
 

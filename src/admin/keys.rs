@@ -2,12 +2,11 @@
 //! key management itself, whether servers run or not.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chassis::peer::ServiceName;
-use chassis::store::Postgres;
 use chassis::{Clock, Error};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
@@ -16,25 +15,14 @@ use key_management::{Algorithm, MasterKey};
 use serde_json::{Value, json};
 
 use crate::client::out::{Output, Show};
-use crate::compose;
-use crate::config::{DatabaseUrl, Master, Masters, Problems};
+use crate::config::{Master, Masters, Problems};
 use crate::data_dir::{self, DataDir};
 
-/// The database that is meant.
+/// The database that is meant, and what opens what it holds.
 #[derive(Args)]
 pub(super) struct Target {
-    /// The data folder of `muster up`, whose databases and master key are meant
-    #[arg(long, value_name = "FOLDER", env = "MUSTER_DATA")]
-    data: Option<PathBuf>,
-    /// The PostgreSQL database, as key management's login
-    // Read as text: a refusal must not print its password.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MUSTER_DATABASE_URL",
-        hide_env_values = true
-    )]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: super::target::Target,
     #[command(flatten)]
     master: Master,
     /// How to print the answer
@@ -185,27 +173,11 @@ impl Peppers {
 impl Target {
     /// The database of key management.
     async fn operator(&self) -> Result<Operator, Problems> {
-        let (name, clock) = (ServiceName::KeyManagement, Clock::system());
-        let url = self.database_url.as_deref().filter(|url| !url.is_empty());
-        let store = match (url, &self.data) {
-            (Some(url), _) => {
-                let url: DatabaseUrl = url
-                    .parse()
-                    .map_err(|e| Problems::one(format!("--database-url: {e}")))?;
-                compose::postgres(name, &Postgres::new(url.0), &clock).await?
-            }
-            (None, Some(folder)) => {
-                let file = folder.join(format!("{}.sqlite", name.as_str()));
-                if !file.exists() {
-                    return Err(Problems::one(format!("there is no {}", file.display())));
-                }
-                compose::sqlite(name, &file, &clock).await?
-            }
-            (None, None) => {
-                return Err(Problems::one("--data or --database-url is needed"));
-            }
-        };
-        store.ready().await?;
+        let clock = Clock::system();
+        let store = self
+            .database
+            .store(ServiceName::KeyManagement, &clock)
+            .await?;
         Ok(Operator::new(store, clock))
     }
 
@@ -217,7 +189,7 @@ impl Target {
     }
 
     fn master_key(&self) -> Result<MasterKey, Problems> {
-        let masters = match (self.named()?, &self.data) {
+        let masters = match (self.named()?, &self.database.data) {
             (Some(masters), _) => Some(masters),
             (None, Some(folder)) => data_dir::master_keys(folder).map_err(Problems::one)?,
             (None, None) => None,
@@ -229,7 +201,7 @@ impl Target {
     }
 
     async fn rotate_master_key(&self) -> Result<(), Problems> {
-        match (self.named()?, &self.data) {
+        match (self.named()?, &self.database.data) {
             (Some(masters), _) if masters.old.is_none() => Err(Problems::one(
                 "the old master key is needed too: MUSTER_OLD_MASTER_KEY or --old-master-key-file",
             )),
@@ -275,7 +247,7 @@ impl Target {
     }
 }
 
-fn shown<E: fmt::Display>(printed: Result<(), E>) -> Result<(), Problems> {
+pub(super) fn shown<E: fmt::Display>(printed: Result<(), E>) -> Result<(), Problems> {
     printed.map_err(|e| Problems::one(e.to_string()))
 }
 

@@ -158,13 +158,19 @@ async fn list_matching(options: &Options, mut client: Client, list: List) -> Res
 }
 
 async fn get(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
-    let request = GetDeviceRequest { id: id.to_string() };
+    let request = GetDeviceRequest {
+        id: id.to_string(),
+        ..Default::default()
+    };
     let device = client.get_device(request).await?.into_inner();
     options.server.output.one(&device)
 }
 
 async fn delete(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
-    let request = DeleteDeviceRequest { id: id.to_string() };
+    let request = DeleteDeviceRequest {
+        id: id.to_string(),
+        ..Default::default()
+    };
     client.delete_device(request).await?;
     let sentence = format!("Deleted device {id}.");
     options.server.output.said(&sentence, &json!({}))

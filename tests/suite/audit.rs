@@ -114,7 +114,9 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 4] = [
+const NOT_RECORDED: [&str; 5] = [
+    // What is observed of devices all the time; nobody decides it.
+    "DeviceService/RecordSightings",
     // Needs keys that the operator has; its events are ReportLeak's.
     "LeakService/ReportGithubLeaks",
     // Only tells, for as long as somebody listens.

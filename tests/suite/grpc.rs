@@ -144,6 +144,7 @@ async fn a_key_counts_in_each_metadata_that_is_documented() {
         assert_eq!(made.display_name, shown);
         let get = GetDeviceRequest {
             id: made.id.clone(),
+            ..Default::default()
         };
         let read = devices.get_device(request(get, name, &value)).await;
         assert_eq!(read.unwrap().into_inner(), made);

@@ -587,7 +587,7 @@ async fn a_bad_device_is_refused_by_field_and_nothing_is_written() {
         (&deep, "name: a string was expected, not an array"),
         (
             r#"{"name":"a","colour":"red"}"#,
-            "colour: unknown field of muster.dialect.hardwario.v1.NewDevice",
+            r#"colour: unknown field; known here are "name", "serial_number", "token", "tags", "external_id", "comment", "label", "space_id""#,
         ),
         (
             r#"{"name":"a","serial_number":2112345678}"#,

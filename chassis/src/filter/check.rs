@@ -130,9 +130,7 @@ impl<F> Filter<F> {
         match self {
             Self::All(filters) => filters.iter().all(|filter| filter.evaluate(is_true)),
             Self::Any(filters) => filters.iter().any(|filter| filter.evaluate(is_true)),
-            Self::Test(test) => {
-                is_true(&test.field, test.comparator, &test.value) != test.negated
-            }
+            Self::Test(test) => is_true(&test.field, test.comparator, &test.value) != test.negated,
         }
     }
 }
@@ -244,7 +242,10 @@ fn value(kind: Kind, comparator: Comparator, literal: &Literal) -> Result<Value,
         (Kind::Json, C::Has) | (Kind::Json | Kind::Text, C::Equal) => {}
         (_, C::Has) => return Err("`:` is for what there may be many of, or for `*`".to_owned()),
         (Kind::Text, _) => {
-            return Err("a text can be compared by = and != only; \"pump*\" finds what begins so".to_owned());
+            return Err(
+                "a text can be compared by = and != only; \"pump*\" finds what begins so"
+                    .to_owned(),
+            );
         }
         (Kind::Id | Kind::Enum(_), C::Equal) => {}
         (Kind::Id | Kind::Enum(_), _) => return Err("use = or !=".to_owned()),

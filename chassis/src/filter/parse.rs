@@ -13,7 +13,10 @@ const RESTRICTIONS: usize = 100;
 /// Reads a filter; nothing for an empty one.
 pub(super) fn parse(filter: &str) -> Result<Option<Tree>, Fault> {
     if filter.len() > LENGTH {
-        return Err(Fault::new(0, format!("a filter has at most {LENGTH} bytes")));
+        return Err(Fault::new(
+            0,
+            format!("a filter has at most {LENGTH} bytes"),
+        ));
     }
     let mut parser = Parser {
         tokens: tokens(filter)?,

@@ -19,7 +19,10 @@ pub(super) enum Kind {
     Text(String),
     /// What stood in quotes, without them. A `*` at its end that is not
     /// escaped is told apart.
-    Quoted { text: String, open: bool },
+    Quoted {
+        text: String,
+        open: bool,
+    },
     Comparator(super::Comparator),
     Dot,
     Comma,

@@ -75,8 +75,15 @@ mod tests {
     fn a_token_opens_for_its_own_query_only() {
         let sealer = Sealer::new(&[7; 32]);
         let token = sealer.seal(&[b"tenant", b"a = 1"], b"place");
-        assert_eq!(sealer.open(&[b"tenant", b"a = 1"], &token).unwrap(), b"place");
-        for query in [&[&b"tenant"[..], b"a = 2"][..], &[b"tenanta = 1"], &[b"tenant"]] {
+        assert_eq!(
+            sealer.open(&[b"tenant", b"a = 1"], &token).unwrap(),
+            b"place"
+        );
+        for query in [
+            &[&b"tenant"[..], b"a = 2"][..],
+            &[b"tenanta = 1"],
+            &[b"tenant"],
+        ] {
             assert!(sealer.open(query, &token).is_err(), "{query:?}");
         }
         let other = Sealer::new(&[8; 32]);

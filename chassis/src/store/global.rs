@@ -4,7 +4,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbBackend,
-    DeleteMany, EntityName, EntityTrait, FromQueryResult, Insert, IntoActiveModel, PaginatorTrait, Select, UpdateMany,
+    DeleteMany, EntityTrait, FromQueryResult, Insert, IntoActiveModel, PaginatorTrait, Select,
+    UpdateMany,
 };
 
 use super::Begun;

@@ -162,7 +162,10 @@ impl Device42Service for Device42 {
     ) -> Result<Response<dialect::DeleteResponse>, Status> {
         let (domain, wanted) = self.open(request).await?;
         let device = devices::by_number(&domain, wanted.device_id).await?;
-        let delete = proto::registry::DeleteDeviceRequest { id: device.id };
+        let delete = proto::registry::DeleteDeviceRequest {
+            id: device.id,
+            ..Default::default()
+        };
         domain
             .devices()
             .delete_device(domain.request(delete))

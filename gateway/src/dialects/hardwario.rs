@@ -165,9 +165,7 @@ impl HardwarioService for Hardwario {
         let domain = Domain::of(&self.peers, &request);
         let (_, wanted) = open_subject(request)?;
         let (space, domain) = enter(domain, &wanted.space_id).await?;
-        let wanted = registry::GetDeviceRequest { id: wanted.id };
-        let device = domain.devices().get_device(domain.request(wanted)).await?;
-        let device = device.into_inner();
+        let device = domain.device(&wanted.id).await?;
         let tags = tags_on(&domain, std::slice::from_ref(&device)).await?;
         Ok(Response::new(shape::device(space, device, &tags)))
     }
@@ -198,7 +196,10 @@ impl HardwarioService for Hardwario {
         let domain = Domain::of(&self.peers, &request);
         let (_, wanted) = open_subject(request)?;
         let (_, domain) = enter(domain, &wanted.space_id).await?;
-        let wanted = registry::DeleteDeviceRequest { id: wanted.id };
+        let wanted = registry::DeleteDeviceRequest {
+            id: wanted.id,
+            ..Default::default()
+        };
         let wanted = domain.request(wanted);
         domain.devices().delete_device(wanted).await?;
         Ok(Response::new(DeleteDeviceResponse {}))
@@ -340,7 +341,10 @@ async fn after_device(domain: &Domain, offset: &str) -> Result<String, Status> {
     if offset.is_empty() {
         return Ok(String::new());
     }
-    let last = registry::GetDeviceRequest { id: offset.into() };
+    let last = registry::GetDeviceRequest {
+        id: offset.into(),
+        ..Default::default()
+    };
     match domain.devices().get_device(domain.request(last)).await {
         Ok(last) => Ok(token_after(last.get_ref().number)),
         Err(refusal) if refusal.code() == Code::NotFound => Err(no_offset("device", offset).into()),

@@ -179,9 +179,7 @@ async fn own_tenant(domain: &Domain) -> Result<Tenant, Status> {
 }
 
 async fn device(domain: &Domain, id: Uuid) -> Result<registry::Device, Status> {
-    let wanted = registry::GetDeviceRequest { id: id.to_string() };
-    let device = domain.devices().get_device(domain.request(wanted)).await?;
-    Ok(device.into_inner())
+    domain.device(&id.to_string()).await
 }
 
 /// All devices.

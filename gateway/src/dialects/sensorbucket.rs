@@ -261,7 +261,10 @@ impl SensorBucketService for SensorBucket {
         let (_, wanted) = open_subject(request)?;
         let (domain, _) = at_home(&domain).await?;
         let id = devices::find(&domain, wanted.device_id).await?.id;
-        let delete = proto::registry::DeleteDeviceRequest { id };
+        let delete = proto::registry::DeleteDeviceRequest {
+            id,
+            ..Default::default()
+        };
         domain
             .devices()
             .delete_device(domain.request(delete))

@@ -109,9 +109,7 @@ impl YomboService for Yombo {
         }
         let id = shape::uuid(&wanted.device_id)
             .ok_or_else(|| Error::not_found("device", &wanted.device_id))?;
-        let device = registry::GetDeviceRequest { id: id.to_string() };
-        let device = domain.devices().get_device(domain.request(device)).await?;
-        let device = device.into_inner();
+        let device = domain.device(&id.to_string()).await?;
         let sites = sites_of(&domain, std::slice::from_ref(&device)).await?;
         let device = shape::device(gateway, device, &sites);
         let payload = fields::pick(device, &wanted.item)

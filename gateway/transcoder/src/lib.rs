@@ -29,6 +29,7 @@ mod fault;
 mod frames;
 mod headers;
 mod json;
+mod nearby;
 mod plan;
 mod problem;
 mod request;

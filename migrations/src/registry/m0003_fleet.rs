@@ -72,7 +72,8 @@ impl MigrationTrait for Migration {
                 .col("number");
             manager.create_index(index).await?;
         }
-        let purge = "CREATE INDEX devices_purge_time ON devices (purge_time) WHERE purge_time IS NOT NULL";
+        let purge =
+            "CREATE INDEX devices_purge_time ON devices (purge_time) WHERE purge_time IS NOT NULL";
         connection.execute_unprepared(purge).await?;
         for (table, indexes) in [labels(), requests(), quotas(), page_keys()] {
             manager.create_table(table).await?;

@@ -1,8 +1,8 @@
 //! What an operator does with the database itself.
 
+use chassis::Result;
 use chassis::caller::TenantId;
 use chassis::store::{Record, Store};
-use chassis::Result;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -32,5 +32,7 @@ pub async fn set_device_limit(store: &Store, tenant: TenantId, limit: Option<i64
         tx.upsert(Entity::insert(row).on_conflict(there)).await?;
         Ok(count)
     };
-    store.change_global("limit the devices of a tenant", record, set).await
+    store
+        .change_global("limit the devices of a tenant", record, set)
+        .await
 }

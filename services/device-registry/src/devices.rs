@@ -4,17 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use chassis::hash::sha256;
 use chassis::store::{ReadTx, Resource, Store, WriteTx};
-use chassis::{Clock, Error, Result, open};
+use chassis::{Clock, Error, Result, open, open_stream};
 use proto::registry::device_service_server::DeviceService;
 use proto::registry::{
     BatchDeleteDevicesRequest, BatchDeleteDevicesResponse, BatchGetDevicesRequest,
     BatchGetDevicesResponse, CreateDeviceRequest, DeleteDeviceRequest, Device, DeviceQuota,
     GetDeviceQuotaRequest, GetDeviceRequest, ListDevicesRequest, ListDevicesResponse,
-    UndeleteDeviceRequest, UpdateDeviceRequest,
+    RecordSightingsRequest, RecordSightingsResponse, UndeleteDeviceRequest, UpdateDeviceRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::device_row::{FIELDS, columns, message};
@@ -23,7 +23,7 @@ use crate::find::pages::Wanted;
 use crate::page_key::SealerOnce;
 use crate::read_mask::ReadMask;
 use crate::requests::Repeatable;
-use crate::{Settings, etag, ids, labels, lifecycle, quota, references};
+use crate::{Settings, etag, ids, labels, lifecycle, quota, references, sightings};
 
 /// Answers calls about devices.
 pub(crate) struct Devices {
@@ -92,8 +92,7 @@ impl DeviceService for Devices {
         let mask = ReadMask::read(req.read_mask.as_ref())?;
         let wanted = ids::parse_all("ids", &req.ids)?;
         let tx = self.store.read(&caller).await?;
-        let query = device::Entity::find()
-            .filter(device::Column::Id.is_in(wanted.iter().copied()));
+        let query = device::Entity::find().filter(device::Column::Id.is_in(wanted.iter().copied()));
         let rows = tx.all(query).await?;
         let tags = references::tags_on_all(&tx, rows.iter().map(|row| row.id)).await?;
         let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
@@ -204,8 +203,10 @@ impl DeviceService for Devices {
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&req.etag, row.revision)?;
             if row.delete_time.is_none() {
-                let text = "the device is not deleted";
-                return Err(Error::precondition("NOT_DELETED", text));
+                return Err(Error::AlreadyExists {
+                    field: "id".into(),
+                    message: "the device is not deleted".into(),
+                });
             }
             let change = device::ActiveModel {
                 number: Unchanged(row.number),
@@ -273,6 +274,15 @@ impl DeviceService for Devices {
             device_limit,
         }))
     }
+
+    async fn record_sightings(
+        &self,
+        request: Request<Streaming<RecordSightingsRequest>>,
+    ) -> Result<Response<RecordSightingsResponse>, Status> {
+        let (caller, messages) = open_stream(request)?;
+        let told = sightings::record(&self.store, &self.clock, &caller, messages).await?;
+        Ok(Response::new(told))
+    }
 }
 
 impl Devices {
@@ -318,21 +328,15 @@ async fn one(tx: &ReadTx, id: Uuid) -> Result<Device> {
 
 /// A device that is to be changed, which is not for one that is deleted.
 async fn kept(tx: &WriteTx, id: Uuid) -> Result<device::Model> {
-    let row = tx.one(by_id(id)).await?.ok_or_else(|| missing(id))?;
-    match row.delete_time {
-        None => Ok(row),
-        Some(_) => Err(Error::precondition(
-            "DEVICE_DELETED",
-            "the device is deleted: undelete it first",
-        )),
-    }
+    let row = tx.one(by_id(id)).await?;
+    row.filter(|row| row.delete_time.is_none())
+        .ok_or_else(|| missing(id))
 }
 
 /// Devices are gone for good. Their tags, labels and secrets go with them: the
 /// schema says so.
 async fn purge_now(tx: &WriteTx, ids: &[Uuid]) -> Result<()> {
-    let query = device::Entity::delete_many()
-        .filter(device::Column::Id.is_in(ids.iter().copied()));
+    let query = device::Entity::delete_many().filter(device::Column::Id.is_in(ids.iter().copied()));
     let gone = tx.delete(query).await?;
     quota::give_back(tx, gone.cast_signed()).await
 }

@@ -8,6 +8,7 @@ pub(crate) mod device_secret;
 pub(crate) mod device_tag;
 pub(crate) mod page_key;
 pub(crate) mod request;
+pub(crate) mod sighting;
 pub(crate) mod site;
 pub(crate) mod tag;
 
@@ -18,5 +19,6 @@ chassis::tenant_owned!(device_quota);
 chassis::tenant_owned!(device_secret);
 chassis::tenant_owned!(device_tag);
 chassis::tenant_owned!(request);
+chassis::tenant_owned!(sighting);
 chassis::tenant_owned!(site);
 chassis::tenant_owned!(tag);

@@ -12,7 +12,8 @@ pub(crate) fn parse(field: &str, id: &str) -> Result<Uuid> {
 /// The ids in a field that holds several.
 pub(crate) fn parse_all(field: &str, ids: &[String]) -> Result<Vec<Uuid>> {
     let ids = ids.iter().enumerate();
-    ids.map(|(i, id)| parse(&format!("{field}[{i}]"), id)).collect()
+    ids.map(|(i, id)| parse(&format!("{field}[{i}]"), id))
+        .collect()
 }
 
 /// The id in a field that may be empty.

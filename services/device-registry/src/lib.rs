@@ -22,6 +22,7 @@ mod quota;
 mod read_mask;
 mod references;
 mod requests;
+mod sightings;
 mod sites;
 mod tags;
 

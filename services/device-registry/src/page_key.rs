@@ -47,10 +47,13 @@ async fn make(store: &Store) -> Result<Vec<u8>> {
         let there = OnConflict::column(page_key::Column::Number)
             .do_nothing()
             .to_owned();
-        tx.upsert(page_key::Entity::insert(row).on_conflict(there)).await?;
+        tx.upsert(page_key::Entity::insert(row).on_conflict(there))
+            .await?;
         tx.one(page_key::Entity::find()).await
     };
-    let row = store.change_global("make the key of page tokens", record, make).await?;
+    let row = store
+        .change_global("make the key of page tokens", record, make)
+        .await?;
     row.map(|row| row.key)
         .ok_or_else(|| Error::internal("the key of page tokens is gone"))
 }

@@ -32,18 +32,25 @@ pub(crate) async fn run(store: Store) {
 
 async fn once(store: &Store) -> Result<()> {
     while devices(store).await? > 0 {}
-    let forget = async |tx: &chassis::store::GlobalTx| {
-        let old = request::Column::CreateTime.lt(tx.begin_time() - REPEATABLE);
-        tx.delete(request::Entity::delete_many().filter(old)).await
-    };
     // Nobody's thing is changed: there is nothing to record.
-    let forgotten = store.change_global("forget requests that will not come again", None, forget);
-    forgotten.await.map(drop)
+    store
+        .change_global(
+            "forget requests that will not come again",
+            None,
+            async |tx| {
+                let old = request::Column::CreateTime.lt(tx.begin_time() - REPEATABLE);
+                tx.delete(request::Entity::delete_many().filter(old)).await
+            },
+        )
+        .await
+        .map(drop)
 }
 
 /// Purges some devices; answers how many.
 async fn devices(store: &Store) -> Result<u64> {
-    let tx = store.global("find devices whose purge time has come").await?;
+    let tx = store
+        .global("find devices whose purge time has come")
+        .await?;
     let due = device::Entity::find()
         .filter(device::Column::PurgeTime.lt(tx.begin_time()))
         .order_by_asc(device::Column::PurgeTime)
@@ -59,17 +66,18 @@ async fn devices(store: &Store) -> Result<u64> {
     let mut purged = 0;
     for (tenant, numbers) in tenants {
         let record = Record::by_service("device-registry", tenant, ("devices", "-"));
-        let purge = async |tx: &chassis::store::GlobalTx| {
-            // One that was brought back meanwhile has no purge time.
-            let query = device::Entity::delete_many()
-                .filter(device::Column::Number.is_in(numbers.iter().copied()))
-                .filter(device::Column::PurgeTime.lt(tx.begin_time()));
-            let gone = tx.delete(query).await?;
-            quota::give_back_of(tx, TenantId(tenant), gone.cast_signed()).await?;
-            Ok(gone)
-        };
-        let gone = store.change_global("purge devices whose time has come", record, &purge);
-        purged += gone.await?;
+        let numbers = &numbers;
+        purged += store
+            .change_global("purge devices whose time has come", record, async |tx| {
+                // One that was brought back meanwhile has no purge time.
+                let query = device::Entity::delete_many()
+                    .filter(device::Column::Number.is_in(numbers.iter().copied()))
+                    .filter(device::Column::PurgeTime.lt(tx.begin_time()));
+                let gone = tx.delete(query).await?;
+                quota::give_back_of(tx, TenantId(tenant), gone.cast_signed()).await?;
+                Ok(gone)
+            })
+            .await?;
     }
     Ok(purged)
 }

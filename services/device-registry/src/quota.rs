@@ -12,15 +12,17 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 
-use crate::entity::device_quota::{ActiveModel, Column, Entity};
 use crate::entity::device;
+use crate::entity::device_quota::{ActiveModel, Column, Entity};
 
 /// Counts devices that were just inserted, and refuses them if they are too
 /// many. `default` is the limit of a tenant that has none of its own.
 pub(crate) async fn take(tx: &WriteTx, devices: i64, default: Option<i64>) -> Result<()> {
-    let free = Condition::any()
-        .add(Column::DeviceLimit.is_null())
-        .add(Expr::col(Column::DeviceCount).add(devices).lte(Expr::col(Column::DeviceLimit)));
+    let free = Condition::any().add(Column::DeviceLimit.is_null()).add(
+        Expr::col(Column::DeviceCount)
+            .add(devices)
+            .lte(Expr::col(Column::DeviceLimit)),
+    );
     let count = Entity::update_many()
         .col_expr(
             Column::DeviceCount,

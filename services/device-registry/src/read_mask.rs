@@ -27,9 +27,25 @@ macro_rules! fields {
 }
 
 fields!(
-    id, number, display_name, serial_number, external_id, code, description, tag_ids, labels,
-    attributes, site_id, location, state, last_seen_time, create_time, update_time, etag,
-    delete_time, purge_time,
+    id,
+    number,
+    display_name,
+    serial_number,
+    external_id,
+    code,
+    description,
+    tag_ids,
+    labels,
+    attributes,
+    site_id,
+    location,
+    state,
+    last_seen_time,
+    create_time,
+    update_time,
+    etag,
+    delete_time,
+    purge_time,
 );
 
 impl ReadMask {
@@ -45,7 +61,10 @@ impl ReadMask {
             None => Ok(Self(Some(paths.iter().filter_map(known).collect()))),
             Some(_) => {
                 let shown: String = format!("{unknown:?}").chars().take(200).collect();
-                Err(Error::invalid("read_mask", format!("{shown} are no fields of a device")))
+                Err(Error::invalid(
+                    "read_mask",
+                    format!("{shown} are no fields of a device"),
+                ))
             }
         }
     }

@@ -91,6 +91,7 @@ async fn a_chosen_id_is_kept_and_taken_only_once(registry: Registry) {
             device: Some(named("pump")),
             device_id: id.clone(),
             secret: "0123456789abcdef".to_owned(),
+            ..Default::default()
         })
     };
     let created = registry.devices().create_device(request()).await.unwrap();
@@ -291,6 +292,7 @@ async fn a_deleted_tag_comes_off_and_a_deleted_device_is_gone(registry: Registry
     let request = || {
         registry.request(DeleteDeviceRequest {
             id: device.id.clone(),
+            ..Default::default()
         })
     };
     registry.devices().delete_device(request()).await.unwrap();

@@ -7,6 +7,7 @@ use super::bits::Bits;
 use super::decode_value::Scalar;
 use super::reader::{Reader, Start};
 use crate::fault::{Fault, Outcome, Reason};
+use crate::nearby;
 use crate::plan::{Field, Kind, Known, Message, MessageId, Plans, Shape};
 use crate::style::Style;
 use crate::wire;
@@ -89,7 +90,8 @@ impl Decoder<'_> {
                     reader.skip()?;
                     continue;
                 }
-                let message = format!("unknown field of {}", plan.name);
+                let near = nearby::fields(plan, &key, self.style.proto_field_names);
+                let message = format!("unknown field{near}");
                 return Err(Fault::new(Reason::UnknownField, message).in_field(&key));
             };
             let field = &plan.fields[index];

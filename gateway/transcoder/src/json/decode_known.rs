@@ -160,7 +160,7 @@ impl Decoder<'_> {
                 }
                 _ if self.style.ignore_unknown => reader.skip()?,
                 _ => {
-                    let message = format!("unknown field of {} in an Any", plan.name);
+                    let message = "unknown field; this type has only a \"value\" in an Any";
                     return Err(Fault::new(Reason::UnknownField, message).in_field(&key));
                 }
             }

@@ -10,6 +10,7 @@ use super::decode::Decoder;
 use super::number::{double, float, ranged};
 use super::reader::{Reader, Start};
 use crate::fault::{Fault, Outcome};
+use crate::nearby;
 use crate::plan::Kind;
 use crate::wire;
 
@@ -88,11 +89,7 @@ impl Decoder<'_> {
             (kind, Start::Number) if is_numeric(kind) => number(reader.number()?, kind),
             (kind, Start::String) if is_numeric(kind) => number(&reader.string()?, kind),
             (kind, start) => {
-                let message = format!(
-                    "{} was expected, not {}",
-                    self.kind_name(kind),
-                    start.name()
-                );
+                let message = format!("{} was expected, not {}", kind_name(kind), start.name());
                 Err(Fault::invalid(message))
             }
         }
@@ -102,10 +99,12 @@ impl Decoder<'_> {
         let plan = self.plans.enumeration(id);
         match plan.number(name, self.style.case_insensitive_enums) {
             Some(number) => Ok(Scalar::Varint(i64::from(number) as u64)),
-            None => Err(Fault::invalid(format!(
-                "{name:?} is not a value of {}",
-                plan.name
-            ))),
+            None => {
+                let near = nearby::names_like(name, plan.names());
+                Err(Fault::invalid(format!(
+                    "{name:?} is not a value of the enum{near}"
+                )))
+            }
         }
     }
 
@@ -122,20 +121,21 @@ impl Decoder<'_> {
             kind if is_numeric(kind) => number(&text, kind),
             kind => Err(Fault::invalid(format!(
                 "{} is not a single value",
-                self.kind_name(kind)
+                kind_name(kind)
             ))),
         }
     }
+}
 
-    fn kind_name(&self, kind: Kind) -> &str {
-        match kind {
-            Kind::String => "a string",
-            Kind::Bytes => "base64 in a string",
-            Kind::Bool => "true or false",
-            Kind::Enum(id) => &self.plans.enumeration(id).name,
-            Kind::Message(id) => &self.plans.message(id).name,
-            _ => "a number",
-        }
+/// For messages: what was expected.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "a string",
+        Kind::Bytes => "base64 in a string",
+        Kind::Bool => "true or false",
+        Kind::Enum(_) => "the name or number of an enum's value",
+        Kind::Message(_) => "an object",
+        _ => "a number",
     }
 }
 

@@ -194,7 +194,7 @@ fn enumeration(descriptor: &EnumDescriptor) -> Enum {
         .map_while(|number| by_number.get(&number).cloned())
         .collect();
     Enum {
-        name: descriptor.full_name().into(),
+        names: descriptor.values().map(|v| v.name().into()).collect(),
         is_null: descriptor.full_name() == "google.protobuf.NullValue",
         by_name,
         by_folded_name,

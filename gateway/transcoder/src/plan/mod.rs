@@ -195,7 +195,8 @@ impl Kind {
 /// One enum type.
 #[derive(Debug)]
 pub(crate) struct Enum {
-    pub(crate) name: Box<str>,
+    /// In the order of the .proto file, for those who name another.
+    names: Box<[Box<str>]>,
     /// `google.protobuf.NullValue`, whose only value is JSON's null.
     pub(crate) is_null: bool,
     by_name: Names<i32>,
@@ -206,6 +207,10 @@ pub(crate) struct Enum {
 }
 
 impl Enum {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.names.iter().map(|name| &**name)
+    }
+
     pub(crate) fn number(&self, name: &str, any_case: bool) -> Option<i32> {
         match self.by_name.get(name) {
             None if any_case => self

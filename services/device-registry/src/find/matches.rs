@@ -26,10 +26,15 @@ fn is_true(
     let texts = |text: &Option<String>| text_is(text.as_deref().unwrap_or_default(), value);
     match field {
         Field::Id => *value == Value::Anything || *value == Value::Id(device.id),
-        Field::Number => compared(comparator, value, Some(device.number), |value| match value {
-            Value::Integer(number) => Some(*number),
-            _ => None,
-        }),
+        Field::Number => compared(
+            comparator,
+            value,
+            Some(device.number),
+            |value| match value {
+                Value::Integer(number) => Some(*number),
+                _ => None,
+            },
+        ),
         Field::DisplayName => text_is(&device.display_name, value),
         Field::SerialNumber => texts(&device.serial_number),
         Field::ExternalId => texts(&device.external_id),
@@ -38,7 +43,10 @@ fn is_true(
         Field::Place => texts(&device.location_description),
         Field::Labels => match value {
             Value::Text(key) => device.labels.get(key).is_some(),
-            _ => device.labels.as_object().is_some_and(|labels| !labels.is_empty()),
+            _ => device
+                .labels
+                .as_object()
+                .is_some_and(|labels| !labels.is_empty()),
         },
         Field::Label(key) => match device.labels.get(key).and_then(Json::as_str) {
             Some(_) if *value == Value::Anything => true,

@@ -3,7 +3,7 @@
 use chassis::{Error, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, EntityTrait, IntoSimpleExpr, Order, QueryFilter, QueryOrder, Select};
+use sea_orm::{ColumnTrait, IntoSimpleExpr, Order, QueryFilter, QueryOrder, Select};
 use serde::{Deserialize, Serialize};
 
 use crate::entity::device::{Column, Entity, Model};
@@ -95,10 +95,7 @@ impl By {
             {
                 let columns = [self.column, Column::Number].map(IntoSimpleExpr::into_simple_expr);
                 let values = [self.value(value)?, Expr::value(*number)];
-                query = query.filter(self.beyond(
-                    Expr::tuple(columns).into(),
-                    Expr::tuple(values),
-                ));
+                query = query.filter(self.beyond(Expr::tuple(columns).into(), Expr::tuple(values)));
             }
             let ordered = query.order_by(self.column, direction.clone());
             parts.push(ordered.order_by(Column::Number, direction));

@@ -8,7 +8,7 @@ use chassis::store::ReadTx;
 use chassis::{Error, Result};
 use prost::Message;
 use proto::registry::ListDevicesRequest;
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::fields::{Devices, Field};
@@ -151,12 +151,7 @@ impl Wanted {
     }
 
     /// Some rows behind a place.
-    async fn behind(
-        &self,
-        tx: &ReadTx,
-        after: Option<&Place>,
-        limit: usize,
-    ) -> Result<Vec<Model>> {
+    async fn behind(&self, tx: &ReadTx, after: Option<&Place>, limit: usize) -> Result<Vec<Model>> {
         let mut rows = Vec::new();
         for query in self.by.behind(&self.query, after)? {
             let left = u64::try_from(limit - rows.len()).unwrap_or_default();

@@ -35,7 +35,9 @@ fn narrowed(filter: &Filter<Field>, tenant: TenantId) -> Option<Found> {
     match filter {
         Filter::All(filters) => {
             let parts: Vec<_> = filters.iter().map(|f| narrowed(f, tenant)).collect();
-            let exact = parts.iter().all(|part| part.as_ref().is_some_and(|p| p.exact));
+            let exact = parts
+                .iter()
+                .all(|part| part.as_ref().is_some_and(|p| p.exact));
             let known = parts.into_iter().flatten();
             let narrow = known.fold(Condition::all(), |all, part| all.add(part.narrow));
             Some(Found { narrow, exact })
@@ -69,9 +71,7 @@ pub(crate) fn whole(filter: &Filter<Field>, tenant: TenantId) -> Option<Conditio
         Filter::All(filters) => filters
             .iter()
             .try_fold(Condition::all(), |all, f| Some(all.add(whole(f, tenant)?)))?,
-        Filter::Any(filters) if filters.is_empty() => {
-            Condition::all().add(Expr::value(1).eq(0))
-        }
+        Filter::Any(filters) if filters.is_empty() => Condition::all().add(Expr::value(1).eq(0)),
         Filter::Any(filters) => filters
             .iter()
             .try_fold(Condition::any(), |any, f| Some(any.add(whole(f, tenant)?)))?,

@@ -12,7 +12,7 @@ use chassis::service_identity::{PrivateKey, Privileges, ServiceIdentity, Service
 use chassis::store::schema::{self, Schema};
 use chassis::store::{Postgres, Store};
 use chassis::token::Verifier;
-use muster_device_registry::Migrator;
+use muster_device_registry::{Migrator, Settings};
 use prost_types::FieldMask;
 use proto::access::ALL_PERMISSIONS;
 use proto::registry::device_service_client::DeviceServiceClient;
@@ -47,20 +47,30 @@ macro_rules! on_both_databases {
 pub struct Registry {
     peers: Peers,
     identity: ServiceIdentity,
-    tenant: Uuid,
+    pub tenant: Uuid,
+    pub clock: Clock,
+    pub store: Store,
     _folder: tempfile::TempDir,
 }
 
 impl Registry {
     pub async fn on_sqlite() -> Self {
+        Self::on_sqlite_with(Settings::default()).await
+    }
+
+    pub async fn on_sqlite_with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("r.db");
         let store = Store::sqlite::<Migrator>(&file, &Clock::system()).await;
-        Self::on(store.unwrap(), folder)
+        Self::on(store.unwrap(), folder, settings)
     }
 
     /// None, and says so loudly, if there is no server.
     pub async fn on_postgres() -> Option<Self> {
+        Self::on_postgres_with(Settings::default()).await
+    }
+
+    pub async fn on_postgres_with(settings: Settings) -> Option<Self> {
         let server = match test_database::try_postgres() {
             Ok(server) => server,
             Err(why) => {
@@ -73,10 +83,14 @@ impl Registry {
         schema::up::<Migrator>(&owner, schema).await.unwrap();
         let login = database(server.create_login(&owner.url, schema.role).await);
         let store = Store::postgres::<Migrator>(&login, schema, &Clock::system()).await;
-        Some(Self::on(store.unwrap(), tempfile::tempdir().unwrap()))
+        Some(Self::on(
+            store.unwrap(),
+            tempfile::tempdir().unwrap(),
+            settings,
+        ))
     }
 
-    fn on(store: Store, folder: tempfile::TempDir) -> Self {
+    fn on(store: Store, folder: tempfile::TempDir, settings: Settings) -> Self {
         let clock = Clock::system();
         let key = PrivateKey::generate().unwrap();
         let everything = Privileges {
@@ -91,11 +105,13 @@ impl Registry {
             Revocations::default(),
             clock.clone(),
         );
-        let stack = muster_device_registry::stack(store, clock.clone(), verifier);
+        let stack = muster_device_registry::stack(store.clone(), clock.clone(), verifier, settings);
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {
             peers,
-            identity: ServiceIdentity::new("tester", &key, clock),
+            identity: ServiceIdentity::new("tester", &key, clock.clone()),
+            clock,
+            store,
             tenant: Uuid::from_u128(1),
             _folder: folder,
         }
@@ -122,7 +138,10 @@ impl Registry {
     }
 
     pub async fn get(&self, id: &str) -> Result<Device, Status> {
-        let request = self.request(GetDeviceRequest { id: id.to_owned() });
+        let request = self.request(GetDeviceRequest {
+            id: id.to_owned(),
+            ..Default::default()
+        });
         Ok(self.devices().get_device(request).await?.into_inner())
     }
 
