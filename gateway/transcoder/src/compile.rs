@@ -40,7 +40,6 @@ pub(crate) fn compile(
     let body = compiler.body(&rule.body);
     let response = compiler.response(&rule.response_body, &method_style.text_body);
     let success = compiler.success(method_style.success_status);
-    compiler.groups();
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
@@ -191,14 +190,6 @@ impl Compiler<'_> {
                 .push(format!("success_status {status} is not a success"));
             StatusCode::OK
         })
-    }
-
-    fn groups(&mut self) {
-        let below_input = self.plans.group_below(self.input);
-        let group = below_input.or_else(|| self.plans.group_below(self.output));
-        if let Some(group) = group {
-            self.problems.push(format!("{group} is a group"));
-        }
     }
 
     /// `update_mask` of a request whose body is one of its messages.

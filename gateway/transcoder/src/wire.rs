@@ -8,8 +8,9 @@ pub(crate) const START_GROUP: u8 = 3;
 pub(crate) const END_GROUP: u8 = 4;
 pub(crate) const FIXED32: u8 = 5;
 
-/// Groups inside groups that are skipped over before a message is refused.
-const GROUPS: usize = 32;
+/// Groups inside groups that are skipped over before a message is refused, as
+/// in prost.
+const GROUPS: usize = 100;
 
 /// The bytes are not a protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,19 @@ impl<'a> Wire<'a> {
         Ok(head)
     }
 
+    /// The content of a group of field `number`.
+    pub(crate) fn group(&mut self, number: u32) -> Result<&'a [u8], Malformed> {
+        let whole = self.rest;
+        loop {
+            let content = &whole[..whole.len() - self.rest.len()];
+            match self.tag()? {
+                Some((end, END_GROUP)) if end == number => return Ok(content),
+                Some((inner, wire_type)) => self.skip(inner, wire_type)?,
+                None => return Err(Malformed),
+            }
+        }
+    }
+
     /// Skips the value of field `number`.
     pub(crate) fn skip(&mut self, number: u32, wire_type: u8) -> Result<(), Malformed> {
         self.skip_in(number, wire_type, GROUPS)
@@ -181,6 +195,18 @@ pub(crate) fn put_nested<E>(
     let start = out.len();
     fill(out)?;
     close_nested(out, start);
+    Ok(())
+}
+
+/// Writes a group of which `fill` writes the content.
+pub(crate) fn put_group<E>(
+    out: &mut Vec<u8>,
+    number: u32,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    put_tag(out, number, START_GROUP);
+    fill(out)?;
+    put_tag(out, number, END_GROUP);
     Ok(())
 }
 

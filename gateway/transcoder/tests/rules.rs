@@ -245,14 +245,3 @@ fn descriptors_without_options_have_no_rules() {
     let error = Transcoder::builder(&b"\xff\xff"[..]).build().unwrap_err();
     assert!(error.problems()[0].starts_with("the descriptor set: "));
 }
-
-#[test]
-fn a_group_that_a_route_could_reach_is_refused() {
-    let set = support::compile_text(
-        r#"syntax = "proto2"; package t; import "google/api/annotations.proto";
-        message M { optional group G = 1 { optional int32 n = 2; } }
-        service S { rpc R(M) returns (M) { option (google.api.http) = { get: "/v1" }; } }"#,
-    );
-    let error = Transcoder::builder(set).build().unwrap_err();
-    assert_eq!(error.problems(), ["t.S.R: t.M.g is a group"]);
-}

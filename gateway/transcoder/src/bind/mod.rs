@@ -48,7 +48,7 @@ pub(crate) fn resolve<'n>(
             None => root,
             Some((id, index)) => {
                 let field = &plans.message(*id).fields[*index];
-                field.singular_message().ok_or(Lost::NoMessage)?
+                field.below().ok_or(Lost::NoMessage)?
             }
         };
         let plan = plans.message(message);
@@ -63,7 +63,7 @@ pub(crate) fn resolve<'n>(
 /// Whether a field can be given as text.
 pub(crate) fn has_text(plans: &Plans, field: &Field) -> bool {
     match (field.shape, field.kind) {
-        (Shape::Map, _) | (_, Kind::Group) => false,
+        (Shape::Map, _) | (_, Kind::Group(..)) => false,
         (_, Kind::Message(id)) => matches!(
             plans.message(id).known,
             Some(Known::Timestamp | Known::Duration | Known::FieldMask | Known::Wrapper)
@@ -86,9 +86,21 @@ pub(crate) fn put(
     let written = if rest.is_empty() {
         put_value(decoder, field, text, out)
     } else {
-        wire::put_nested(out, field.number, |out| put(decoder, rest, text, out))
+        put_below(field, out, |out| put(decoder, rest, text, out))
     };
     written.map_err(|fault| fault.in_field(&field.name))
+}
+
+/// Writes a field that holds a message, as a group where it is one.
+fn put_below(
+    field: &Field,
+    out: &mut Vec<u8>,
+    fill: impl FnOnce(&mut Vec<u8>) -> Outcome<()>,
+) -> Outcome<()> {
+    match field.kind {
+        Kind::Group(..) => wire::put_group(out, field.number, fill),
+        _ => wire::put_nested(out, field.number, fill),
+    }
 }
 
 fn put_value(
@@ -146,7 +158,7 @@ pub(crate) fn put_entry(
         return Ok(());
     };
     let field = &decoder.plans.message(*id).fields[*index];
-    let written = wire::put_nested(out, field.number, |out| match (rest, field.kind) {
+    let written = put_below(field, out, |out| match (rest, field.kind) {
         ([_, ..], _) => put_entry(decoder, rest, key, text, out),
         ([], Kind::Message(entry)) if field.shape == Shape::Map => {
             put_pair(decoder, decoder.plans.message(entry), key, text, out)

@@ -117,6 +117,9 @@ impl Decoder<'_> {
         {
             return reader.word("null");
         }
+        if field.shape == Shape::Singular && self.passes_over(reader, start, field.kind)? {
+            return Ok(());
+        }
         if let Some(oneof) = field.oneof
             && !oneofs.insert(usize::from(oneof))
         {
@@ -125,11 +128,16 @@ impl Decoder<'_> {
         match (field.shape, field.kind) {
             (Shape::List { packed: true }, kind) => wire::put_nested(out, field.number, |out| {
                 self.elements(reader, |reader, start| {
-                    self.scalar(reader, start, kind)?.put(out);
+                    if !self.passes_over(reader, start, kind)? {
+                        self.scalar(reader, start, kind)?.put(out);
+                    }
                     Ok(())
                 })
             }),
             (Shape::List { packed: false }, kind) => self.elements(reader, |reader, start| {
+                if self.passes_over(reader, start, kind)? {
+                    return Ok(());
+                }
                 self.element(reader, start, kind, field.number, out)
             }),
             (Shape::Map, Kind::Message(entry)) => {
@@ -137,6 +145,9 @@ impl Decoder<'_> {
             }
             (Shape::Singular, Kind::Message(id)) => {
                 wire::put_nested(out, field.number, |out| self.message(reader, id, out))
+            }
+            (Shape::Singular, Kind::Group(id, number)) => {
+                wire::put_group(out, number, |out| self.message(reader, id, out))
             }
             (_, kind) => {
                 let scalar = self.scalar(reader, start, kind)?;
@@ -187,8 +198,14 @@ impl Decoder<'_> {
         if start == Start::Null && !self.takes_null(kind) {
             return Err(Fault::invalid("null is not a value of a list or map"));
         }
-        if let Kind::Message(id) = kind {
-            return wire::put_nested(out, number, |out| self.message(reader, id, out));
+        match kind {
+            Kind::Message(id) => {
+                return wire::put_nested(out, number, |out| self.message(reader, id, out));
+            }
+            Kind::Group(id, number) => {
+                return wire::put_group(out, number, |out| self.message(reader, id, out));
+            }
+            _ => {}
         }
         let scalar = self.scalar(reader, start, kind)?;
         wire::put_tag(out, number, kind.wire_type());
@@ -210,6 +227,10 @@ impl Decoder<'_> {
         reader.enter()?;
         let (mut first, mut seen) = (true, HashSet::new());
         while let Some(text) = reader.key(&mut first)? {
+            let start = reader.start()?;
+            if self.passes_over(reader, start, value_field.kind)? {
+                continue;
+            }
             wire::put_nested(out, number, |out| {
                 let key = self.map_key(&text, key_field.kind)?;
                 wire::put_tag(out, 1, key_field.kind.wire_type());
@@ -217,7 +238,6 @@ impl Decoder<'_> {
                 if !seen.insert(key.identity(&text)) {
                     return Err(duplicate("the key is given twice"));
                 }
-                let start = reader.start()?;
                 reader.nested(|reader| self.element(reader, start, value_field.kind, 2, out))
             })
             .map_err(|fault| fault.in_key(&text))?;

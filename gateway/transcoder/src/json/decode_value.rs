@@ -108,6 +108,26 @@ impl Decoder<'_> {
         }
     }
 
+    /// Passes over the name of an enum value that is not known, in a style
+    /// that ignores the unknown.
+    pub(super) fn passes_over(
+        &self,
+        reader: &mut Reader<'_>,
+        start: Start,
+        kind: Kind,
+    ) -> Outcome<bool> {
+        let (true, Kind::Enum(id), Start::String) = (self.style.ignore_unknown, kind, start) else {
+            return Ok(false);
+        };
+        let name = reader.clone().string()?;
+        let any_case = self.style.case_insensitive_enums;
+        let known = self.plans.enumeration(id).number(&name, any_case);
+        if known.is_none() {
+            reader.skip()?;
+        }
+        Ok(known.is_none())
+    }
+
     /// Reads a value from plain text, as queries, paths and forms have it.
     pub(crate) fn text<'a>(&self, text: Cow<'a, str>, kind: Kind) -> Outcome<Scalar<'a>> {
         match kind {
@@ -134,7 +154,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Bytes => "base64 in a string",
         Kind::Bool => "true or false",
         Kind::Enum(_) => "the name or number of an enum's value",
-        Kind::Message(_) => "an object",
+        Kind::Message(_) | Kind::Group(..) => "an object",
         _ => "a number",
     }
 }
@@ -142,7 +162,12 @@ fn kind_name(kind: Kind) -> &'static str {
 fn is_numeric(kind: Kind) -> bool {
     !matches!(
         kind,
-        Kind::String | Kind::Bytes | Kind::Bool | Kind::Enum(_) | Kind::Message(_) | Kind::Group
+        Kind::String
+            | Kind::Bytes
+            | Kind::Bool
+            | Kind::Enum(_)
+            | Kind::Message(_)
+            | Kind::Group(..)
     )
 }
 

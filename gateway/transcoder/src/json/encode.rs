@@ -221,7 +221,7 @@ impl<'p> Encoder<'p> {
             if wire_type == field.kind.wire_type() {
                 self.separate(start);
                 self.value(field.kind, wire, depth)?;
-            } else if wire_type == wire::LEN {
+            } else if wire_type == wire::LEN && !matches!(field.kind, Kind::Group(..)) {
                 let mut packed = Wire::new(wire.bytes()?);
                 while !packed.is_empty() {
                     self.separate(start);
@@ -249,7 +249,7 @@ impl<'p> Encoder<'p> {
 
     /// Prints the fields that are not there, where the style asks for it.
     fn absent(&mut self, fields: &[Field], first: &mut bool) {
-        for field in fields {
+        for field in fields.iter().filter(|field| !field.extension) {
             if field.presence {
                 if self.style.print_nulls && field.oneof.is_none() {
                     self.key(field, first);

@@ -195,7 +195,10 @@ impl Encoder<'_> {
         self.out.extend_from_slice(b"{\"@type\":");
         string(url, &mut self.out);
         self.in_any_order(id, value, |encoder, value| match plan.known {
-            None | Some(Known::HttpBody) => encoder.members(plan, value, false, depth + 1),
+            // Empty is told like any other message, without a "value".
+            None | Some(Known::HttpBody | Known::Empty) => {
+                encoder.members(plan, value, false, depth + 1)
+            }
             Some(_) => {
                 encoder.out.extend_from_slice(b",\"value\":");
                 encoder.message(id, value, depth + 1)

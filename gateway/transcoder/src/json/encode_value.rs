@@ -25,7 +25,8 @@ impl Encoder<'_> {
             Kind::Bool => self.boolean(wire.varint()? != 0),
             Kind::Int32 => self.integer(wire.varint()? as i32),
             Kind::Uint32 => self.integer(wire.varint()? as u32),
-            Kind::Sint32 => self.integer(unzigzag(wire.varint()?) as i32),
+            // Of a longer varint the low half counts, before it is unzigzagged.
+            Kind::Sint32 => self.integer(unzigzag(u64::from(wire.varint()? as u32)) as i32),
             Kind::Fixed32 => self.integer(u32::from_le_bytes(wire.fixed32()?)),
             Kind::Sfixed32 => self.integer(i32::from_le_bytes(wire.fixed32()?)),
             Kind::Int64 => self.long(wire.varint()? as i64),
@@ -35,7 +36,7 @@ impl Encoder<'_> {
             Kind::Sfixed64 => self.long(i64::from_le_bytes(wire.fixed64()?)),
             Kind::Float => self.float(f32::from_le_bytes(wire.fixed32()?)),
             Kind::Double => self.double(f64::from_le_bytes(wire.fixed64()?)),
-            Kind::Group => return Err(Stop::Unprintable("a group")),
+            Kind::Group(id, number) => return self.message(id, wire.group(number)?, depth + 1),
         }
         Ok(())
     }
@@ -46,7 +47,7 @@ impl Encoder<'_> {
             (Shape::List { .. }, _) => b"[]",
             (Shape::Map, _) => b"{}",
             (Shape::Singular, Kind::String | Kind::Bytes) => b"\"\"",
-            (Shape::Singular, Kind::Message(_) | Kind::Group) => b"null",
+            (Shape::Singular, Kind::Message(_) | Kind::Group(..)) => b"null",
             (Shape::Singular, Kind::Bool) => b"false",
             (Shape::Singular, Kind::Enum(id)) => return self.enumeration(id, 0),
             (

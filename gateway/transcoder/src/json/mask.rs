@@ -38,7 +38,7 @@ fn object(
         let field = &plan.fields[index];
         let path = format!("{prefix}{}", field.name);
         let below = field
-            .singular_message()
+            .below()
             .filter(|id| plans.message(*id).known.is_none());
         match below {
             Some(below) if reader.start()? == Start::Object => {

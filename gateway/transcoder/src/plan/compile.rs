@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor,
+};
 
 use super::{Enum, Field, Kind, Known, Message, MessageId, Names, Plans, Shape};
 
@@ -32,27 +34,6 @@ impl Plans {
             pool,
         }
     }
-
-    /// The first group among the fields that are reachable from a message.
-    pub(crate) fn group_below(&self, root: MessageId) -> Option<String> {
-        let mut seen = vec![false; self.messages.len()];
-        let mut todo = vec![root];
-        while let Some(id) = todo.pop() {
-            if std::mem::replace(&mut seen[id], true) {
-                continue;
-            }
-            for field in &self.messages[id].fields {
-                match field.kind {
-                    Kind::Group => {
-                        return Some(format!("{}.{}", self.messages[id].name, field.name));
-                    }
-                    Kind::Message(below) => todo.push(below),
-                    _ => {}
-                }
-            }
-        }
-        None
-    }
 }
 
 struct Ids<'a> {
@@ -65,6 +46,7 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
     let mut fields: Vec<Field> = descriptor
         .fields()
         .map(|f| field(&f, ids, &mut oneofs))
+        .chain(descriptor.extensions().map(|e| extension(&e, ids)))
         .collect();
     fields.sort_by_key(|field| field.number);
     let mut names = Names::default();
@@ -116,14 +98,49 @@ fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) 
         json_name: descriptor.json_name().into(),
         proto_key: key(descriptor.name()),
         json_key: key(descriptor.json_name()),
-        kind: if descriptor.is_group() {
-            Kind::Group
-        } else {
-            kind(&descriptor.kind(), ids)
-        },
+        kind: grouped(
+            kind(&descriptor.kind(), ids),
+            descriptor.is_group(),
+            descriptor.number(),
+        ),
         shape,
         presence: descriptor.supports_presence(),
         oneof,
+        extension: false,
+    }
+}
+
+/// What extends a message is one more field of it, with its full name in
+/// brackets.
+fn extension(descriptor: &ExtensionDescriptor, ids: &Ids<'_>) -> Field {
+    let name = descriptor.json_name();
+    Field {
+        number: descriptor.number(),
+        name: name.into(),
+        json_name: name.into(),
+        proto_key: key(name),
+        json_key: key(name),
+        kind: grouped(
+            kind(&descriptor.kind(), ids),
+            descriptor.is_group(),
+            descriptor.number(),
+        ),
+        shape: match descriptor.is_list() {
+            true => Shape::List {
+                packed: descriptor.is_packed(),
+            },
+            false => Shape::Singular,
+        },
+        presence: descriptor.supports_presence(),
+        oneof: None,
+        extension: true,
+    }
+}
+
+fn grouped(kind: Kind, is_group: bool, number: u32) -> Kind {
+    match kind {
+        Kind::Message(id) if is_group => Kind::Group(id, number),
+        kind => kind,
     }
 }
 

@@ -97,7 +97,8 @@ pub(crate) enum Known {
     ListValue,
     /// `google.protobuf.StringValue` and its like; their field is number 1.
     Wrapper,
-    /// `google.protobuf.Empty`, special only inside an `Any`.
+    /// `google.protobuf.Empty`, special only where an `Any` is read: some print
+    /// a "value" for it, others do not.
     Empty,
     /// `google.api.HttpBody`, special only as a whole body.
     HttpBody,
@@ -118,6 +119,8 @@ pub(crate) struct Field {
     pub(crate) presence: bool,
     /// The oneof it is a member of, counted within the message.
     pub(crate) oneof: Option<u16>,
+    /// Whether it extends the message; its name is then `[full.name]`.
+    pub(crate) extension: bool,
 }
 
 impl Field {
@@ -132,6 +135,14 @@ impl Field {
 
     pub(crate) fn is_plain(&self, kind: Kind) -> bool {
         self.shape == Shape::Singular && self.kind == kind
+    }
+
+    /// The message type of a singular field that holds a message or a group.
+    pub(crate) fn below(&self) -> Option<MessageId> {
+        match (self.shape, self.kind) {
+            (Shape::Singular, Kind::Message(id) | Kind::Group(id, _)) => Some(id),
+            _ => None,
+        }
     }
 
     /// The message type of a singular message field.
@@ -174,8 +185,8 @@ pub(crate) enum Kind {
     Bytes,
     Enum(EnumId),
     Message(MessageId),
-    /// Not transcoded; refused at build where a route could reach one.
-    Group,
+    /// A group of proto2: a message between two tags of the field's number.
+    Group(MessageId, u32),
 }
 
 impl Kind {
@@ -186,7 +197,7 @@ impl Kind {
             Self::Double | Self::Fixed64 | Self::Sfixed64 => wire::FIXED64,
             Self::Float | Self::Fixed32 | Self::Sfixed32 => wire::FIXED32,
             Self::String | Self::Bytes | Self::Message(_) => wire::LEN,
-            Self::Group => wire::START_GROUP,
+            Self::Group(..) => wire::START_GROUP,
             _ => wire::VARINT,
         }
     }
