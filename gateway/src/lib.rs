@@ -43,6 +43,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use transcoder::Transcoder;
 
 pub use limits::{Limits, Rate, replicas};
+pub use openapi::{apis, openapi};
 
 /// What a gateway is made of.
 pub struct Gateway {

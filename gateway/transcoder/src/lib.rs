@@ -30,6 +30,8 @@ mod frames;
 mod headers;
 mod json;
 mod nearby;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod plan;
 mod problem;
 mod request;

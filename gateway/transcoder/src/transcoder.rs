@@ -103,6 +103,11 @@ impl Transcoder {
         }
     }
 
+    #[cfg(feature = "openapi")]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Finds the rule for a request by its method and its percent-encoded
     /// path. HEAD finds the rules of GET.
     pub fn route(&self, method: &Method, path: &str) -> Result<Matched, RouteError> {
