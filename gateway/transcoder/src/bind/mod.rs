@@ -22,8 +22,8 @@ pub(crate) type FieldPath = Vec<(MessageId, usize)>;
 /// Why a path does not lead to a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// There is no such field.
-    Unknown,
+    /// This message has no field of the name at this place.
+    Unknown(MessageId, usize),
     /// The way leads through something that has no fields.
     NoMessage,
     /// The way is longer than anyone reads messages.
@@ -55,7 +55,7 @@ pub(crate) fn resolve<'n>(
         if !path.is_empty() && !matches!(plan.known, None | Some(Known::HttpBody)) {
             return Err(Lost::NoMessage);
         }
-        path.push((message, plan.by_name(name).ok_or(Lost::Unknown)?));
+        path.push((message, plan.by_name(name).ok_or(Lost::Unknown(message, path.len()))?));
     }
     Ok(path)
 }
@@ -71,6 +71,20 @@ pub(crate) fn has_text(plans: &Plans, field: &Field) -> bool {
         _ => true,
     }
 }
+
+/// Whether a field can be given as JSON in a text.
+pub(crate) fn has_json(plans: &Plans, field: &Field) -> bool {
+    let Kind::Message(id) = field.kind else {
+        return false;
+    };
+    let known = plans.message(id).known;
+    let dynamic = matches!(known, Some(Known::Struct | Known::Value | Known::ListValue));
+    dynamic || known == Some(Known::Empty)
+}
+
+/// How deep JSON in a text may be: with three messages for an object, and all
+/// [`STEPS`] in front, it stays within what servers read.
+const TEXT_DEPTH: usize = 10;
 
 /// Appends the value of the field at the end of a path.
 pub(crate) fn put(
@@ -115,11 +129,15 @@ fn put_value(
         return Ok(());
     };
     let plan = decoder.plans.message(id);
+    if has_json(decoder.plans, field) {
+        let json = text.as_bytes();
+        return wire::put_nested(out, field.number, |out| {
+            decoder.document(json, TEXT_DEPTH, id, out)
+        });
+    }
     if !has_text(decoder.plans, field) {
-        return Err(Fault::invalid(format!(
-            "{} cannot be given as text",
-            plan.name
-        )));
+        let message = "there is no text for an object; name one of its fields";
+        return Err(Fault::invalid(message));
     }
     wire::put_nested(out, field.number, |out| match plan.known {
         Some(Known::Wrapper) => put_wrapped(decoder, plan, text, out),

@@ -1,7 +1,5 @@
 //! `Timestamp`, `Duration` and `FieldMask` as text.
 
-use std::fmt::Write as _;
-
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// 10,000 years, as duration.proto has it; a fraction may come on top.
@@ -34,20 +32,22 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
 }
 
 /// Writes RFC 3339 in UTC with 0, 3, 6 or 9 digits; `None` out of range.
-pub(crate) fn print_timestamp(seconds: i64, nanos: i32, out: &mut String) -> Option<()> {
+pub(crate) fn print_timestamp(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Option<()> {
     if !SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
         return None;
     }
     let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
     let time = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-    )
-    .ok()?;
-    print_nanos(nanos.unsigned_abs(), out)?;
-    out.push('Z');
+    let mut text = *b"0000-00-00T00:00:00";
+    let parts = [year / 100, year % 100, month, day, hour, minute, second];
+    for (at, part) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(parts) {
+        text[at] += (part / 10) as u8;
+        text[at + 1] += (part % 10) as u8;
+    }
+    out.extend_from_slice(&text);
+    print_nanos(nanos.unsigned_abs(), out);
+    out.push(b'Z');
     Some(())
 }
 
@@ -80,28 +80,35 @@ pub(crate) fn parse_duration(text: &str) -> Option<(i64, i32)> {
 }
 
 /// Writes `1.500s`; `None` out of range or of mixed signs.
-pub(crate) fn print_duration(seconds: i64, nanos: i32, out: &mut String) -> Option<()> {
+pub(crate) fn print_duration(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Option<()> {
     let mixed = (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0);
     if mixed || seconds.abs() > DURATION || nanos.abs() > 999_999_999 {
         return None;
     }
     if seconds < 0 || nanos < 0 {
-        out.push('-');
+        out.push(b'-');
     }
-    write!(out, "{}", seconds.unsigned_abs()).ok()?;
-    print_nanos(nanos.unsigned_abs(), out)?;
-    out.push('s');
+    let seconds = seconds.unsigned_abs();
+    out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    print_nanos(nanos.unsigned_abs(), out);
+    out.push(b's');
     Some(())
 }
 
-fn print_nanos(nanos: u32, out: &mut String) -> Option<()> {
-    match nanos {
-        0 => Ok(()),
-        n if n % 1_000_000 == 0 => write!(out, ".{:03}", n / 1_000_000),
-        n if n % 1000 == 0 => write!(out, ".{:06}", n / 1000),
-        n => write!(out, ".{n:09}"),
+/// Prints a point and 3, 6 or 9 digits; nothing of nothing.
+fn print_nanos(nanos: u32, out: &mut Vec<u8>) {
+    let (mut rest, digits) = match nanos {
+        0 => return,
+        n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
+        n if n % 1000 == 0 => (n / 1000, 6),
+        n => (n, 9),
+    };
+    let mut text = *b".000000000";
+    for digit in text[1..=digits].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
     }
-    .ok()
+    out.extend_from_slice(&text[..=digits]);
 }
 
 fn digits(bytes: &[u8]) -> Option<i64> {
@@ -182,8 +189,12 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 /// Reads one path of a mask, `fooBar.baz`, as `foo_bar.baz`. `snake` also
-/// takes paths that are written so already.
+/// takes paths that are written so already. A part may be `*` (AIP-161).
 pub(crate) fn parse_mask_path(path: &str, snake: bool) -> Option<String> {
+    let starred = |part: &str| part.contains('*') && part != "*";
+    if path.split('.').any(starred) {
+        return None;
+    }
     let mut text = String::with_capacity(path.len() + 4);
     for char in path.chars() {
         match char {
@@ -192,7 +203,7 @@ pub(crate) fn parse_mask_path(path: &str, snake: bool) -> Option<String> {
                 text.push(char.to_ascii_lowercase());
             }
             '_' if snake => text.push('_'),
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' => text.push(char),
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '*' => text.push(char),
             _ => return None,
         }
     }
@@ -220,13 +231,15 @@ mod tests {
     use super::*;
 
     fn stamp(seconds: i64, nanos: i32) -> Option<String> {
-        let mut out = String::new();
-        print_timestamp(seconds, nanos, &mut out).map(|()| out)
+        let mut out = Vec::new();
+        print_timestamp(seconds, nanos, &mut out)?;
+        String::from_utf8(out).ok()
     }
 
     fn duration(seconds: i64, nanos: i32) -> Option<String> {
-        let mut out = String::new();
-        print_duration(seconds, nanos, &mut out).map(|()| out)
+        let mut out = Vec::new();
+        print_duration(seconds, nanos, &mut out)?;
+        String::from_utf8(out).ok()
     }
 
     #[test]
@@ -347,6 +360,9 @@ mod tests {
         assert_eq!(parse_mask_path("foo_bar", false), None);
         assert_eq!(parse_mask_path("foo_bar", true).as_deref(), Some("foo_bar"));
         assert_eq!(parse_mask_path("fooBar", true).as_deref(), Some("foo_bar"));
+        assert_eq!(parse_mask_path("*", false).as_deref(), Some("*"));
+        assert_eq!(parse_mask_path("a.*.b", false).as_deref(), Some("a.*.b"));
+        assert_eq!(parse_mask_path("a*", true), None);
         assert_eq!(parse_mask_path("", true), None);
         assert_eq!(parse_mask_path("a b", true), None);
         let mut out = String::new();

@@ -92,17 +92,19 @@ fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) 
     } else {
         Shape::Singular
     };
+    let kind = grouped(
+        kind(&descriptor.kind(), ids),
+        descriptor.is_group(),
+        descriptor.number(),
+    );
     Field {
         number: descriptor.number(),
+        tag: tag(descriptor.number(), kind),
         name: descriptor.name().into(),
         json_name: descriptor.json_name().into(),
         proto_key: key(descriptor.name()),
         json_key: key(descriptor.json_name()),
-        kind: grouped(
-            kind(&descriptor.kind(), ids),
-            descriptor.is_group(),
-            descriptor.number(),
-        ),
+        kind,
         shape,
         presence: descriptor.supports_presence(),
         oneof,
@@ -114,17 +116,19 @@ fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) 
 /// brackets.
 fn extension(descriptor: &ExtensionDescriptor, ids: &Ids<'_>) -> Field {
     let name = descriptor.json_name();
+    let kind = grouped(
+        kind(&descriptor.kind(), ids),
+        descriptor.is_group(),
+        descriptor.number(),
+    );
     Field {
         number: descriptor.number(),
+        tag: tag(descriptor.number(), kind),
         name: name.into(),
         json_name: name.into(),
         proto_key: key(name),
         json_key: key(name),
-        kind: grouped(
-            kind(&descriptor.kind(), ids),
-            descriptor.is_group(),
-            descriptor.number(),
-        ),
+        kind,
         shape: match descriptor.is_list() {
             true => Shape::List {
                 packed: descriptor.is_packed(),
@@ -137,6 +141,10 @@ fn extension(descriptor: &ExtensionDescriptor, ids: &Ids<'_>) -> Field {
     }
 }
 
+fn tag(number: u32, kind: Kind) -> u32 {
+    number << 3 | u32::from(kind.wire_type())
+}
+
 fn grouped(kind: Kind, is_group: bool, number: u32) -> Kind {
     match kind {
         Kind::Message(id) if is_group => Kind::Group(id, number),
@@ -145,8 +153,9 @@ fn grouped(kind: Kind, is_group: bool, number: u32) -> Kind {
 }
 
 fn key(name: &str) -> Box<[u8]> {
-    let mut key = Vec::with_capacity(name.len() + 3);
-    crate::json::details::string(name, &mut key);
+    let mut key = Vec::with_capacity(name.len() + 4);
+    key.push(b',');
+    crate::json::text::string(name, &mut key);
     key.push(b':');
     key.into()
 }

@@ -108,9 +108,11 @@ pub(crate) enum Known {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) number: u32,
+    /// The number and the wire type of a single value, as they stand on the wire.
+    pub(crate) tag: u32,
     pub(crate) name: Box<str>,
     pub(crate) json_name: Box<str>,
-    /// `"name":` and `"jsonName":`, ready to print.
+    /// `,"name":` and `,"jsonName":`, ready to print.
     proto_key: Box<[u8]>,
     json_key: Box<[u8]>,
     pub(crate) kind: Kind,
@@ -124,6 +126,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// The key, quoted and with its colon, after a comma.
     #[inline]
     pub(crate) fn key(&self, proto: bool) -> &[u8] {
         if proto {
@@ -206,7 +209,7 @@ impl Kind {
 /// One enum type.
 #[derive(Debug)]
 pub(crate) struct Enum {
-    /// In the order of the .proto file, for those who name another.
+    /// In the order of their numbers, for those who name another.
     names: Box<[Box<str>]>,
     /// `google.protobuf.NullValue`, whose only value is JSON's null.
     pub(crate) is_null: bool,
