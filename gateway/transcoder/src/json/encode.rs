@@ -123,10 +123,17 @@ impl<'p> Encoder<'p> {
         let mut next = 0;
         let mut oneofs = Bits::default();
         let fill = self.style.print_defaults || self.style.print_nulls;
-        while let Some((number, wire_type)) = wire.tag()? {
-            let Some(index) = plan.by_number(number) else {
-                wire.skip(number, wire_type)?;
-                continue;
+        while let Some(tag) = wire.raw_tag()? {
+            let (number, wire_type) = (tag >> 3, (tag & 7) as u8);
+            let index = match plan.fields.get(next) {
+                Some(field) if field.tag == tag => next,
+                _ => match plan.by_number(number) {
+                    Some(index) => index,
+                    None => {
+                        wire.skip(number, wire_type)?;
+                        continue;
+                    }
+                },
             };
             if index < next {
                 return Err(Stop::Disorder);
@@ -152,14 +159,13 @@ impl<'p> Encoder<'p> {
 
     #[inline]
     fn key(&mut self, field: &Field, first: &mut bool) {
-        if !std::mem::replace(first, false) {
-            self.out.push(b',');
-        }
-        self.out
-            .extend_from_slice(field.key(self.style.proto_field_names));
+        let key = field.key(self.style.proto_field_names);
+        let comma = usize::from(std::mem::replace(first, false));
+        self.out.extend_from_slice(&key[comma..]);
     }
 
     /// Prints a field whose first tag has been read.
+    #[inline]
     fn member(
         &mut self,
         field: &Field,
@@ -168,7 +174,7 @@ impl<'p> Encoder<'p> {
         first: &mut bool,
         depth: usize,
     ) -> Printed {
-        if field.shape == Shape::Singular && !field.presence {
+        if field.shape == Shape::Singular && !field.presence && wire.may_be_zero(wire_type) {
             let mut ahead = *wire;
             if is_default(&mut ahead, field.kind, wire_type)? {
                 *wire = ahead;
@@ -179,6 +185,9 @@ impl<'p> Encoder<'p> {
             }
         }
         self.key(field, first);
+        if field.shape == Shape::Singular && field.tag & 7 == u32::from(wire_type) {
+            return self.value(field.kind, wire, depth);
+        }
         self.field_value(field, wire, wire_type, depth)
     }
 

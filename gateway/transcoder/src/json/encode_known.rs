@@ -1,8 +1,8 @@
 //! The types with a JSON of their own.
 
-use super::details::string;
 use super::encode::{Encoder, Printed, Stop};
 use super::encode_value::text;
+use super::text::string;
 use super::time::{print_duration, print_mask_path, print_timestamp};
 use crate::plan::{Known, Message};
 use crate::wire::{self, Wire};
@@ -36,7 +36,7 @@ impl Encoder<'_> {
     fn moment(
         &mut self,
         bytes: &[u8],
-        print: impl Fn(i64, i32, &mut String) -> Option<()>,
+        print: impl Fn(i64, i32, &mut Vec<u8>) -> Option<()>,
     ) -> Printed {
         let (mut seconds, mut nanos) = (0, 0);
         let mut wire = Wire::new(bytes);
@@ -47,11 +47,9 @@ impl Encoder<'_> {
                 _ => wire.skip(number, wire_type)?,
             }
         }
-        let mut text = String::with_capacity(32);
-        print(seconds, nanos, &mut text)
-            .ok_or(Stop::Unprintable("a timestamp or duration out of range"))?;
         self.out.push(b'"');
-        self.out.extend_from_slice(text.as_bytes());
+        print(seconds, nanos, &mut self.out)
+            .ok_or(Stop::Unprintable("a timestamp or duration out of range"))?;
         self.out.push(b'"');
         Ok(())
     }
