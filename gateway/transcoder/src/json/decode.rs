@@ -1,10 +1,10 @@
 //! ProtoJSON to the wire format.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use super::bits::Bits;
 use super::decode_value::Scalar;
+use super::keys::Keys;
 use super::reader::{Reader, Start};
 use crate::fault::{Fault, Outcome, Reason};
 use crate::nearby;
@@ -84,16 +84,12 @@ impl Decoder<'_> {
         expect(reader, Start::Object)?;
         reader.enter()?;
         let (mut first, mut seen, mut oneofs) = (true, Bits::default(), Bits::default());
-        while let Some(key) = reader.key(&mut first)? {
-            let Some(index) = plan.by_name(&key) else {
-                if self.style.ignore_unknown || (in_any && key == "@type") {
-                    reader.skip()?;
-                    continue;
-                }
-                let near = nearby::fields(plan, &key, self.style.proto_field_names);
-                let message = format!("unknown field{near}");
-                return Err(Fault::new(Reason::UnknownField, message).in_field(&key));
+        let mut guess = 0;
+        while reader.has_key(&mut first)? {
+            let Some(index) = self.member_index(reader, plan, guess, in_any)? else {
+                continue;
             };
+            guess = index + 1;
             let field = &plan.fields[index];
             if !seen.insert(index) {
                 return Err(duplicate("the field is given twice").in_field(&field.name));
@@ -102,6 +98,34 @@ impl Decoder<'_> {
                 .map_err(|fault| fault.in_field(&field.name))?;
         }
         Ok(())
+    }
+
+    /// Reads a key. Programs write fields in their order, so the one after the
+    /// last is looked at first. `None` if the member is to be ignored, and was.
+    #[inline]
+    fn member_index(
+        &self,
+        reader: &mut Reader<'_>,
+        plan: &Message,
+        guess: usize,
+        in_any: bool,
+    ) -> Outcome<Option<usize>> {
+        if let Some(field) = plan.fields.get(guess)
+            && reader.is_key(&field.key(false)[1..])
+        {
+            return Ok(Some(guess));
+        }
+        let key = reader.this_key()?;
+        let index = plan.by_name(&key);
+        if index.is_none() {
+            if !self.style.ignore_unknown && !(in_any && key == "@type") {
+                let near = nearby::fields(plan, &key, self.style.proto_field_names);
+                let message = format!("unknown field{near}");
+                return Err(Fault::new(Reason::UnknownField, message).in_field(&key));
+            }
+            reader.skip()?;
+        }
+        Ok(index)
     }
 
     /// Writes one member of an object, which may be null.
@@ -152,7 +176,7 @@ impl Decoder<'_> {
             (_, kind) => {
                 let scalar = self.scalar(reader, start, kind)?;
                 if field.presence || !scalar.is_default() {
-                    wire::put_tag(out, field.number, kind.wire_type());
+                    wire::put_varint(out, field.tag.into());
                     scalar.put(out);
                 }
                 Ok(())
@@ -225,7 +249,7 @@ impl Decoder<'_> {
         };
         expect(reader, Start::Object)?;
         reader.enter()?;
-        let (mut first, mut seen) = (true, HashSet::new());
+        let (mut first, mut seen) = (true, Keys::default());
         while let Some(text) = reader.key(&mut first)? {
             let start = reader.start()?;
             if self.passes_over(reader, start, value_field.kind)? {
@@ -249,7 +273,7 @@ impl Decoder<'_> {
         match kind {
             Kind::String => Ok(Scalar::Text(text.clone())),
             Kind::Bool => super::decode_value::boolean(text),
-            kind => super::decode_value::number(text, kind),
+            kind => super::decode_value::number_text(text, kind),
         }
     }
 }
