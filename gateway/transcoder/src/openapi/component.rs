@@ -12,7 +12,7 @@ use crate::style::Style;
 pub(super) const SCHEMAS: &str = "#/components/schemas/";
 
 /// The purpose for which a message is described.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// It is answered.
     Answer,
@@ -36,6 +36,16 @@ impl View {
         let same = purpose == Purpose::Answer && !style.print_defaults && !style.print_nulls;
         let purpose = if same { Purpose::Request } else { purpose };
         Self { style, purpose }
+    }
+
+    /// Which of several views of a type has the plain name: what is answered.
+    fn rank(&self) -> u8 {
+        match self.purpose {
+            Purpose::Answer => 0,
+            Purpose::Request if Self::new(self.style, Purpose::Answer) == *self => 0,
+            Purpose::Request => 1,
+            Purpose::Change => 2,
+        }
     }
 
     /// Whether fields are there also when they are unset.
@@ -155,7 +165,11 @@ impl Parts {
         let mut order: Vec<usize> = (0..self.parts.len()).collect();
         order.sort_by_key(|index| {
             let part = &self.parts[*index];
-            (!part.without.is_empty(), part.view.purpose, *index)
+            let rank = match part.without.is_empty() {
+                true => part.view.rank(),
+                false => 2,
+            };
+            (rank, *index)
         });
         let mut names: HashMap<usize, String> = HashMap::new();
         let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -184,10 +198,12 @@ fn free(base: &str, part: &Part, taken: &BTreeSet<String>) -> String {
         Purpose::Request => "Input",
         Purpose::Answer => "Output",
     };
-    let numbered = (2..).map(|n| format!("{base}{purpose}{n}"));
-    let mut candidates = [base.to_owned(), format!("{base}{purpose}")]
-        .into_iter()
-        .chain(numbered);
+    let named = match &part.kind {
+        Type::Message(_) => format!("{base}{purpose}"),
+        Type::Enum(_) => base.to_owned(),
+    };
+    let numbered = (2..).map(|n| format!("{named}{n}"));
+    let mut candidates = [base.to_owned(), named.clone()].into_iter().chain(numbered);
     candidates
         .find(|name| !taken.contains(name))
         .unwrap_or_default()

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::component::SCHEMAS;
 use super::rules::matches;
+use super::schema::DURATION;
 
 /// Schemas are followed this deep; those that contain themselves have no end.
 const DEPTH: usize = 8;
@@ -40,7 +41,7 @@ fn body(components: &Value, schema: &Value) -> Option<Value> {
         components,
         all: true,
     };
-    let is_empty = |example: &Value| example.as_object().is_some_and(Map::is_empty);
+    let is_empty = |example: &Value| *example == json!({}) || *example == json!([]);
     let example = short.value(schema, DEPTH)?;
     match is_empty(&example) {
         true => long.value(schema, DEPTH),
@@ -163,8 +164,10 @@ impl Maker<'_> {
                 .any(|schema| schema["readOnly"] != true && self.has_example(schema, depth))
         };
         let part = |key: &str| schema[key].is_object() && self.has_example(&schema[key], depth);
-        let own = schema.get("examples").is_some() && schema["format"] != "date-time";
-        own || below("properties") || part("items") || part("additionalProperties")
+        schema.get("examples").is_some()
+            || below("properties")
+            || part("items")
+            || part("additionalProperties")
     }
 }
 
@@ -194,6 +197,7 @@ fn text(schema: &Value) -> Option<Value> {
         Some("uri") => "https://www.example.com/",
         Some("date-time") => "2030-01-31T12:00:00Z",
         Some("int64" | "uint64") => "1",
+        _ if schema["pattern"] == DURATION => "3600s",
         _ if schema["contentEncoding"] == "base64" => "dGV4dA==",
         _ if schema["anyOf"][0]["format"] == "ipv4" => "192.0.2.1",
         _ => "text",

@@ -74,8 +74,9 @@ pub trait Api {
         ErrorBody::Status
     }
 
-    /// Statuses of errors that are listed by themselves. All others are in
-    /// `default`, and 400 is listed wherever there is input.
+    /// Statuses of errors that are listed by themselves, besides 400 where there
+    /// is input and 404 where the path names something. All others are in
+    /// `default`.
     fn refusals(&self, _method: &MethodInfo) -> Vec<StatusCode> {
         Vec::new()
     }

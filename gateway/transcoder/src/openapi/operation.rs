@@ -157,7 +157,13 @@ impl Work<'_> {
         }
         let parameters = self.schemas.parameters(route, &input, path);
         let body = self.schemas.request_body(route, &input);
-        let has_input = !parameters.is_empty() || body.is_some();
+        let mut refusals = self.api.refusals(info);
+        if !parameters.is_empty() || body.is_some() {
+            refusals.push(StatusCode::BAD_REQUEST);
+        }
+        if path.parameters().next().is_some() {
+            refusals.push(StatusCode::NOT_FOUND);
+        }
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }
@@ -171,7 +177,7 @@ impl Work<'_> {
             let unchanged = json!({"description": "The client has the answer already."});
             responses.insert("304".into(), unchanged);
         }
-        self.refusals(route, has_input, &mut responses);
+        self.refusals(route, refusals, &mut responses);
         operation["responses"] = responses.into();
         if let Some(security) = self.api.security(info) {
             operation["security"] = security.into();
@@ -179,12 +185,12 @@ impl Work<'_> {
         operation
     }
 
-    fn refusals(&mut self, route: &Route, has_input: bool, responses: &mut Map<String, Value>) {
-        let info = &route.rule.method;
-        let mut statuses = self.api.refusals(info);
-        if has_input {
-            statuses.push(StatusCode::BAD_REQUEST);
-        }
+    fn refusals(
+        &mut self,
+        route: &Route,
+        mut statuses: Vec<StatusCode>,
+        responses: &mut Map<String, Value>,
+    ) {
         statuses.sort();
         statuses.dedup();
         let listed = statuses.into_iter().map(Some).chain([None]);

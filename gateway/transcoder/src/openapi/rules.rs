@@ -139,7 +139,7 @@ impl Rules {
             Kind::String => Proto::String(String::new()),
             Kind::Bytes => Proto::Bytes(Default::default()),
             Kind::Bool => Proto::Bool(false),
-            Kind::Enum(_) => Proto::EnumNumber(0),
+            Kind::Enum(_) => Proto::I32(0),
             Kind::Message(_) => return false,
             _ => return self.refuse_number(0.0),
         };

@@ -12,7 +12,7 @@ use super::component::{Part, Parts, Purpose, Type, View};
 use super::rules::Reader;
 
 /// `google.protobuf.Duration` as JSON.
-const DURATION: &str = r"^-?[0-9]+(\.[0-9]{1,9})?s$";
+pub(super) const DURATION: &str = r"^-?[0-9]+(\.[0-9]{1,9})?s$";
 
 /// Makes schemas and collects what they refer to.
 pub(super) struct Schemas {
@@ -49,6 +49,11 @@ impl Schemas {
         without: BTreeSet<String>,
     ) -> Value {
         known(message, view).unwrap_or_else(|| {
+            if message.fields().len() == 0 {
+                let mut schema = json!({"type": "object"});
+                describe(&mut schema, self.comments.of(message));
+                return schema;
+            }
             self.parts.refer(Part {
                 kind: Type::Message(message.clone()),
                 view,
@@ -265,10 +270,8 @@ fn known(message: &MessageDescriptor, view: View) -> Option<Value> {
             "properties": {"@type": {"type": "string", "examples": ["type.googleapis.com/google.protobuf.Duration"]}},
             "required": ["@type"]
         }),
-        "Timestamp" => {
-            json!({"type": "string", "format": "date-time", "examples": ["2030-01-31T12:00:00Z"]})
-        }
-        "Duration" => json!({"type": "string", "pattern": DURATION, "examples": ["3600s"]}),
+        "Timestamp" => json!({"type": "string", "format": "date-time"}),
+        "Duration" => json!({"type": "string", "pattern": DURATION}),
         "FieldMask" => json!({"type": "string"}),
         "Struct" => json!({"type": "object", "additionalProperties": true}),
         "Value" => json!({}),
