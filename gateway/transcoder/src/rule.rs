@@ -239,15 +239,7 @@ mod tests {
             assert_eq!(rule(selector).check_selector(), Ok(()), "{selector}");
         }
         for wrong in [
-            "",
-            "a.b*",
-            "a.*.c",
-            "**",
-            ".a",
-            "a..b",
-            "a,",
-            "1a.b",
-            "a.b c",
+            "", "a.b*", "a.*.c", "**", ".a", "a..b", "a,", "1a.b", "a.b c",
         ] {
             assert!(rule(wrong).check_selector().is_err(), "{wrong:?}");
         }
