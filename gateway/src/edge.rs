@@ -10,7 +10,7 @@ use chassis::context::{self, Call, REQUEST_ID};
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::{Clock, Error};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Limited;
 use proto::access::{Requirement, requirement};
@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 
 use crate::credentials::{self, Presented, Sources};
+use crate::deadline::bounded;
 use crate::dialects::{self, Dialect};
 use crate::exchange::Exchange;
 use crate::failures::Failures;
@@ -28,6 +29,7 @@ use crate::limits::Limiter;
 use crate::oauth;
 use crate::origin::Proxies;
 use crate::pages;
+use crate::protocol::Protocol;
 use crate::visit::{self, Visit};
 
 /// Bytes that a request may have which anybody can make.
@@ -83,20 +85,24 @@ impl Edge {
             // Also what the client made up: where it came from is ours to say.
             call.write(request.headers_mut());
         }
-        let grpc = is_grpc(request.headers());
+        let protocol = Protocol::of(request.headers());
+        let refusal = protocol.refuse(&request);
         let scope = call.as_ref().map(Clone::clone).unwrap_or_default();
         let visit = Visit::of(request.headers());
         let answer = context::scope(scope, async {
-            if grpc {
-                let path = request.uri().path().to_owned();
-                let answer = match call {
-                    Ok(call) => self.forward(request, &call).await,
-                    Err(refusal) => Status::from(refusal).into_http(),
-                };
-                (path, answer)
-            } else {
-                self.http(request, call).await
+            if protocol == Protocol::Http {
+                return self.http(request, call).await;
             }
+            let path = request.uri().path().to_owned();
+            let answer = match (call, refusal) {
+                (Err(refusal), _) => Status::from(refusal).into_http(),
+                (Ok(call), Some(refusal)) => match self.0.limiter.source(call.source) {
+                    Ok(()) => refusal,
+                    Err(status) => problem(&GoogleErrors, &Problem::new(status)),
+                },
+                (Ok(call), None) => self.forward(request, &call).await,
+            };
+            (path, answer)
         });
         let (route, mut response) = visit::scope(visit.clone(), answer).await;
         visit.write(response.headers_mut());
@@ -125,9 +131,9 @@ impl Edge {
     /// Over HTTP, nobody waits for ever.
     fn call(&self, request: &Request<Body>, id: &HeaderValue) -> chassis::Result<Call> {
         let told = context::timeout(request.headers())?;
-        let left = match is_grpc(request.headers()) {
-            true => told,
-            false => Some(told.unwrap_or(PATIENCE).min(PATIENCE)),
+        let left = match Protocol::of(request.headers()) {
+            Protocol::Grpc => told,
+            _ => Some(told.unwrap_or(PATIENCE).min(PATIENCE)),
         };
         Ok(Call {
             method: request.uri().path().trim_start_matches('/').to_owned(),
@@ -205,7 +211,8 @@ impl Edge {
             answer.map_err(|error| Status::unavailable(error.to_string()))
         };
         let answer = context::until(call.deadline, answer).await;
-        answer.flatten().unwrap_or_else(|status| status.into_http())
+        let answer = answer.flatten().unwrap_or_else(|status| status.into_http());
+        bounded(answer, call.deadline)
     }
 
     /// Takes the credential out of a request and puts a token in.
@@ -267,14 +274,6 @@ fn from_another_site(request: &Request<Body>) -> bool {
     other && !matches!(*request.method(), http::Method::GET | http::Method::HEAD)
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    kind.starts_with("application/grpc")
-}
-
 /// The client's own id of the request if it is a sane one, else a new one.
 fn request_id(clock: &Clock, headers: &HeaderMap) -> HeaderValue {
     let given = context::request_id(headers).and_then(|id| HeaderValue::try_from(id).ok());
@@ -297,7 +296,7 @@ fn shape(service: &str) -> &'static dyn ErrorShape {
 }
 
 /// Paths that nobody has are refused in the shape of the API they look like.
-fn no_route(request: &Request<Body>, error: transcoder::RouteError) -> Response<Body> {
+pub(crate) fn no_route(request: &Request<Body>, error: transcoder::RouteError) -> Response<Body> {
     let problem_ = Problem::from(error);
     if request.method() == http::Method::OPTIONS
         && problem_.http_status == StatusCode::METHOD_NOT_ALLOWED

@@ -7,6 +7,7 @@
 
 mod audit;
 mod credentials;
+mod deadline;
 mod dialects;
 mod domain;
 mod edge;
@@ -17,12 +18,14 @@ mod oauth;
 mod openapi;
 mod origin;
 mod pages;
+mod protocol;
 mod swagger;
 mod uses;
 mod visit;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::health::Health;
 use chassis::peer::{Peers, Stack};
@@ -31,10 +34,11 @@ use chassis::service_identity::ServiceIdentity;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
 use futures::future::Either;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::header::ACCESS_CONTROL_REQUEST_METHOD;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use ipnet::IpNet;
 use proto::access::SERVICES;
+use protocol::{Protocol, canonical};
 use proto::audit::audit_service_server::AuditServiceServer;
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
@@ -118,11 +122,19 @@ impl Gateway {
             let answer = Box::pin(edge.answer(request));
             async move { Ok::<Response<Body>, Infallible>(answer.await) }
         });
-        // The layer refuses HTTP/1.1 that is no gRPC-Web, so only that passes it.
-        let web = GrpcWebLayer::new().layer(answer.clone());
-        let answer = service_fn(move |request: Request<Body>| match is_grpc_web(&request) {
-            true => Either::Left(web.clone().oneshot(request)),
-            false => Either::Right(answer.clone().oneshot(request)),
+        // What comes out of the layer is gRPC, whatever it came by.
+        let as_grpc = |mut request: Request<Body>| {
+            *request.version_mut() = Version::HTTP_2;
+            request
+        };
+        let web = GrpcWebLayer::new().layer(answer.clone().map_request(as_grpc));
+        let answer = service_fn(move |request: Request<Body>| {
+            match (Protocol::of(request.headers()), request.method()) {
+                (Protocol::Web { text }, &Method::POST) => {
+                    Either::Left(web.clone().oneshot(canonical(request, text)))
+                }
+                _ => Either::Right(answer.clone().oneshot(request)),
+            }
         });
         let pages = cors(self.cors_origins).layer(answer.clone());
         let answer = service_fn(
@@ -155,14 +167,6 @@ fn describe() {
     );
 }
 
-fn is_grpc_web(request: &Request<Body>) -> bool {
-    let kind = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("application/grpc-web"))
-}
-
 /// OPTIONS that is no browser's question before a call: it asks for `Allow`.
 fn is_plain_options(request: &Request<Body>) -> bool {
     let asks = request
@@ -185,6 +189,8 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
         visit::NOTICE,
     ];
     CorsLayer::new()
+        // As long as the most patient browser remembers an answer.
+        .max_age(Duration::from_secs(7200))
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(Any)
         // Not `*`, which leaves `Authorization` out (Fetch standard).
