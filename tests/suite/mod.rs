@@ -6,6 +6,7 @@ mod cli_keys;
 mod contract;
 mod device42;
 mod grpc;
+mod grpc_kinds;
 mod hardening;
 mod hardwario;
 mod iottly;
