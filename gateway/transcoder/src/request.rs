@@ -100,6 +100,14 @@ pub(crate) fn media(route: &Route, parts: &Parts) -> Outcome<Media> {
     }
 }
 
+/// The fault of a body that is of no type that is read here.
+pub(crate) fn unsupported() -> Box<Fault> {
+    Fault::new(
+        Reason::UnsupportedMediaType,
+        "the body is neither application/json nor application/x-www-form-urlencoded",
+    )
+}
+
 impl Incoming<'_> {
     fn decoder(&self) -> Decoder<'_> {
         Decoder {
@@ -155,10 +163,7 @@ impl Incoming<'_> {
                 self.decoder()
                     .field_document(self.body, self.limits.depth, field, out)
             }
-            (_, Media::Other | Media::Untyped) => Err(Fault::new(
-                Reason::UnsupportedMediaType,
-                "the body is neither application/json nor application/x-www-form-urlencoded",
-            )),
+            (_, Media::Other | Media::Untyped) => Err(unsupported()),
         }
     }
 
@@ -248,7 +253,9 @@ impl Incoming<'_> {
             && let Some(key) = header_text(&self.parts.headers, &headers::IDEMPOTENCY_KEY)
             && !wire::has_field(&out[start..], field)
         {
-            wire::put_bytes(out, field, key.as_bytes());
+            // The draft has it in quotes, and many clients send it without.
+            let quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+            wire::put_bytes(out, field, quoted.unwrap_or(key).as_bytes());
         }
         let Some(EtagAt { within, number }) = self.route.etag else {
             return Ok(());
