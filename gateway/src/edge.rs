@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chassis::context::{self, Call, REQUEST_ID};
+use chassis::context::{self, Call, REQUEST_ID, TIMEOUT, Trace};
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::{Clock, Error};
@@ -23,6 +23,7 @@ use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 use crate::credentials::{self, Presented, Sources};
 use crate::deadline::bounded;
 use crate::dialects::{self, Dialect};
+use crate::encoding::Secrets;
 use crate::exchange::Exchange;
 use crate::failures::Failures;
 use crate::limits::Limiter;
@@ -43,6 +44,7 @@ pub(crate) struct Edge(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) transcoder: Transcoder,
+    pub(crate) secrets: Secrets,
     pub(crate) sources: Sources,
     pub(crate) exchange: Exchange,
     pub(crate) limiter: Arc<Limiter>,
@@ -81,6 +83,7 @@ impl Edge {
         request.headers_mut().insert(REQUEST_ID, id.clone());
         let method = request.method().clone();
         let call = self.call(&request, &id);
+        let waits = preferred(request.headers());
         if let Ok(call) = &call {
             // Also what the client made up: where it came from is ours to say.
             call.write(request.headers_mut());
@@ -107,6 +110,9 @@ impl Edge {
         let (route, mut response) = visit::scope(visit.clone(), answer).await;
         visit.write(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, id.clone());
+        if let Some(applied) = waits.filter(|_| protocol == Protocol::Http).and_then(applied) {
+            response.headers_mut().insert("preference-applied", applied);
+        }
         if response.status() == StatusCode::UNAUTHORIZED {
             // RFC 9110: a 401 says how to do better.
             let challenge = HeaderValue::from_static("Bearer realm=\"muster\"");
@@ -133,13 +139,17 @@ impl Edge {
         let told = context::timeout(request.headers())?;
         let left = match Protocol::of(request.headers()) {
             Protocol::Grpc => told,
-            _ => Some(told.unwrap_or(PATIENCE).min(PATIENCE)),
+            _ => {
+                let told = told.or_else(|| preferred(request.headers()));
+                Some(told.unwrap_or(PATIENCE).min(PATIENCE))
+            }
         };
         Ok(Call {
             method: request.uri().path().trim_start_matches('/').to_owned(),
             request_id: id.to_str().unwrap_or_default().to_owned(),
             source: self.0.proxies.source(request),
             deadline: left.map(|left| Instant::now() + left),
+            trace: Trace::of(request.headers()),
         })
     }
 
@@ -195,7 +205,9 @@ impl Edge {
                 .await)
         };
         let answer = context::until(call.deadline, answer).await;
-        (route, answer.flatten().unwrap_or_else(refused))
+        let mut answer = answer.flatten().unwrap_or_else(refused);
+        self.0.secrets.mark(&method.path, &mut answer);
+        (route, answer)
     }
 
     /// A gRPC call goes on as it is, but for its credential.
@@ -264,6 +276,20 @@ impl Edge {
             }
         }
     }
+}
+
+/// How long a client prefers to wait (RFC 7240), if that can be granted.
+fn preferred(headers: &HeaderMap) -> Option<Duration> {
+    if headers.contains_key(TIMEOUT) {
+        return None;
+    }
+    let wait = Duration::from_secs(transcoder::preferred_wait(headers)?.into());
+    Some(wait).filter(|wait| *wait <= PATIENCE)
+}
+
+/// What an answer says of that.
+fn applied(wait: Duration) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok()
 }
 
 /// Whether a browser says that another site's page makes this change: a

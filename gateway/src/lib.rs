@@ -11,6 +11,7 @@ mod deadline;
 mod dialects;
 mod domain;
 mod edge;
+mod encoding;
 mod exchange;
 mod failures;
 mod limits;
@@ -79,6 +80,7 @@ impl Gateway {
             .forward_headers(is_forwarded)
             .build()
             .map_err(Error::internal)?;
+        let secrets = encoding::Secrets::read(proto::DESCRIPTOR_SET).map_err(Error::internal)?;
         let sources = credentials::Sources::read(proto::DESCRIPTOR_SET).map_err(Error::Internal)?;
         let stack = ServiceStack::named("gateway", self.verifier.clone());
         let audit = audit::Audit {
@@ -98,6 +100,7 @@ impl Gateway {
         let oauth = oauth::service(&self.peers, &exchange, &self.verifier);
         let edge = edge::Edge(Arc::new(edge::Inner {
             transcoder,
+            secrets,
             sources,
             exchange,
             limiter,
@@ -136,6 +139,13 @@ impl Gateway {
                 _ => Either::Right(answer.clone().oneshot(request)),
             }
         });
+        let coded = encoding::coded(answer.clone());
+        let answer = service_fn(
+            move |request: Request<Body>| match encoding::is_coded(&request) {
+                true => Either::Left(coded.clone().oneshot(request)),
+                false => Either::Right(answer.clone().oneshot(request)),
+            },
+        );
         let pages = cors(self.cors_origins).layer(answer.clone());
         let answer = service_fn(
             move |request: Request<Body>| match is_plain_options(&request) {
@@ -183,7 +193,10 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
         "grpc-status-details-bin",
         "x-request-id",
         "etag",
+        "location",
+        "preference-applied",
         "retry-after",
+        "www-authenticate",
         "ratelimit",
         "ratelimit-policy",
         visit::NOTICE,

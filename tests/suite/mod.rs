@@ -14,5 +14,6 @@ mod limits;
 mod native;
 mod oauth;
 mod operator;
+mod paths;
 mod sensorbucket;
 mod yombo;
