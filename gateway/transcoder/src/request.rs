@@ -291,7 +291,7 @@ impl Incoming<'_> {
             return Ok(());
         }
         let paths = match self.media {
-            Media::Json => mask::paths(self.plans, resource, self.body, self.limits.depth)?,
+            Media::Json => mask::paths(&self.decoder(), resource, self.body, self.limits.depth)?,
             _ => given.iter().map(|path| self.dotted(path)).collect(),
         };
         wire::put_nested(out, mask, |out| {

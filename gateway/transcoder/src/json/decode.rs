@@ -111,12 +111,12 @@ impl Decoder<'_> {
         in_any: bool,
     ) -> Outcome<Option<usize>> {
         if let Some(field) = plan.fields.get(guess)
-            && reader.is_key(&field.key(false)[1..])
+            && reader.is_key(&field.key(self.style.proto_field_names)[1..])
         {
             return Ok(Some(guess));
         }
         let key = reader.this_key()?;
-        let index = plan.by_name(&key);
+        let index = plan.by_key(&key, self.style.proto_field_names);
         if index.is_none() {
             if !self.style.ignore_unknown && !(in_any && key == "@type") {
                 let near = nearby::fields(plan, &key, self.style.proto_field_names);
@@ -137,7 +137,8 @@ impl Decoder<'_> {
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
         let start = reader.start()?;
-        if start == Start::Null && !(field.shape == Shape::Singular && self.takes_null(field.kind))
+        if start == Start::Null
+            && !(field.shape == Shape::Singular && self.plans.takes_null(field.kind))
         {
             return reader.word("null");
         }
@@ -150,14 +151,22 @@ impl Decoder<'_> {
             return Err(duplicate("another member of the same oneof is given too"));
         }
         match (field.shape, field.kind) {
-            (Shape::List { packed: true }, kind) => wire::put_nested(out, field.number, |out| {
-                self.elements(reader, |reader, start| {
-                    if !self.passes_over(reader, start, kind)? {
-                        self.scalar(reader, start, kind)?.put(out);
-                    }
-                    Ok(())
-                })
-            }),
+            (Shape::List { packed: true }, kind) => {
+                let (start, mut empty) = (out.len(), true);
+                wire::put_nested(out, field.number, |out| {
+                    self.elements(reader, |reader, start| {
+                        if !self.passes_over(reader, start, kind)? {
+                            self.scalar(reader, start, kind)?.put(out);
+                            empty = false;
+                        }
+                        Ok(())
+                    })
+                })?;
+                if empty {
+                    out.truncate(start);
+                }
+                Ok(())
+            }
             (Shape::List { packed: false }, kind) => self.elements(reader, |reader, start| {
                 if self.passes_over(reader, start, kind)? {
                     return Ok(());
@@ -173,6 +182,16 @@ impl Decoder<'_> {
             (Shape::Singular, Kind::Group(id, number)) => {
                 wire::put_group(out, number, |out| self.message(reader, id, out))
             }
+            // Most values are strings: these go straight from text to wire.
+            (Shape::Singular, Kind::String) if start == Start::String => {
+                let text = reader.string()?;
+                if field.presence || !text.is_empty() {
+                    wire::put_varint(out, field.tag.into());
+                    wire::put_varint(out, text.len() as u64);
+                    out.extend_from_slice(text.as_bytes());
+                }
+                Ok(())
+            }
             (_, kind) => {
                 let scalar = self.scalar(reader, start, kind)?;
                 if field.presence || !scalar.is_default() {
@@ -181,15 +200,6 @@ impl Decoder<'_> {
                 }
                 Ok(())
             }
-        }
-    }
-
-    /// Whether null is a value and not the absence of one.
-    pub(super) fn takes_null(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Message(id) => self.plans.message(id).known == Some(Known::Value),
-            Kind::Enum(id) => self.plans.enumeration(id).is_null,
-            _ => false,
         }
     }
 
@@ -219,7 +229,7 @@ impl Decoder<'_> {
         number: u32,
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
-        if start == Start::Null && !self.takes_null(kind) {
+        if start == Start::Null && !self.plans.takes_null(kind) {
             return Err(Fault::invalid("null is not a value of a list or map"));
         }
         match kind {

@@ -184,11 +184,33 @@ impl<'p> Encoder<'p> {
                 return Ok(());
             }
         }
+        if let Shape::List { .. } = field.shape {
+            return self.list_member(field, wire, wire_type, first, depth);
+        }
         self.key(field, first);
         if field.shape == Shape::Singular && field.tag & 7 == u32::from(wire_type) {
             return self.value(field.kind, wire, depth);
         }
         self.field_value(field, wire, wire_type, depth)
+    }
+
+    /// Prints a list, unless it is packed and nothing is in it.
+    fn list_member(
+        &mut self,
+        field: &Field,
+        wire: &mut Wire<'_>,
+        wire_type: u8,
+        first: &mut bool,
+        depth: usize,
+    ) -> Printed {
+        let (start, was_first) = (self.out.len(), *first);
+        self.key(field, first);
+        self.list(field, wire, wire_type, depth)?;
+        if self.out.ends_with(b":[]") && !self.style.print_defaults {
+            self.out.truncate(start);
+            *first = was_first;
+        }
+        Ok(())
     }
 
     /// Prints the value of a field whose first tag has been read.
@@ -260,7 +282,9 @@ impl<'p> Encoder<'p> {
     fn absent(&mut self, fields: &[Field], first: &mut bool) {
         for field in fields.iter().filter(|field| !field.extension) {
             if field.presence {
-                if self.style.print_nulls && field.oneof.is_none() {
+                // Where null is a value it cannot stand for the lack of one.
+                let null = self.style.print_nulls && field.oneof.is_none();
+                if null && !self.plans.takes_null(field.kind) {
                     self.key(field, first);
                     self.out.extend_from_slice(b"null");
                 }

@@ -49,12 +49,14 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
         .chain(descriptor.extensions().map(|e| extension(&e, ids)))
         .collect();
     fields.sort_by_key(|field| field.number);
-    let mut names = Names::default();
-    // Names from the .proto file win over another field's JSON name.
-    for proto in [false, true] {
-        for (index, field) in (0u16..).zip(&fields) {
-            let name = if proto { &field.name } else { &field.json_name };
-            names.insert(name.clone(), index);
+    let (mut names, mut disputed) = (Names::default(), Names::default());
+    for (index, field) in (0u16..).zip(&fields) {
+        names.insert(field.json_name.clone(), index);
+    }
+    for (index, field) in (0u16..).zip(&fields) {
+        match *names.entry(field.name.clone()).or_insert(index) {
+            owner if owner == index => {}
+            _ => drop(disputed.insert(field.name.clone(), index)),
         }
     }
     let dense = (1u32..)
@@ -65,6 +67,7 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
         fields: fields.into(),
         known: known(descriptor.full_name()),
         names,
+        disputed,
         dense,
     }
 }

@@ -43,6 +43,15 @@ impl Plans {
         self.by_name.get(name).copied()
     }
 
+    /// Whether null is a value and not the absence of one.
+    pub(crate) fn takes_null(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Message(id) => self.message(id).known == Some(Known::Value),
+            Kind::Enum(id) => self.enumeration(id).is_null,
+            _ => false,
+        }
+    }
+
     pub(crate) fn pool(&self) -> &DescriptorPool {
         &self.pool
     }
@@ -55,16 +64,29 @@ pub(crate) struct Message {
     /// In the order of their numbers.
     pub(crate) fields: Box<[Field]>,
     pub(crate) known: Option<Known>,
-    /// By name in the .proto file and by JSON name.
+    /// By JSON name and by name in the .proto file.
     names: Names<u16>,
+    /// The names in the .proto file that are JSON names of other fields.
+    disputed: Names<u16>,
     /// Whether field `n` is at index `n - 1`, as in most messages.
     dense: bool,
 }
 
 impl Message {
-    #[inline]
+    /// A field as paths name it: what the .proto file says goes first.
     pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
-        self.names.get(name).map(|index| usize::from(*index))
+        self.by_key(name, true)
+    }
+
+    /// A field as JSON names it. Either name does; where two fields claim one,
+    /// it is whose key is printed so, by its name in the .proto file or not.
+    #[inline]
+    pub(crate) fn by_key(&self, name: &str, proto: bool) -> Option<usize> {
+        let index = match proto && !self.disputed.is_empty() {
+            true => self.disputed.get(name).or_else(|| self.names.get(name)),
+            false => self.names.get(name),
+        };
+        index.map(|index| usize::from(*index))
     }
 
     #[inline]
