@@ -65,24 +65,35 @@ fn templates_are_parsed_or_refused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Routes, and the rows that are for them.
+#[derive(Default)]
+struct Set<'t> {
+    fully: bool,
+    rules: Vec<(String, String)>,
+    rows: Vec<Row<'t>>,
+}
+
 #[tokio::test]
 async fn requests_find_their_route_and_bind_its_variables() {
-    let mut sets: Vec<(bool, Vec<(String, String)>, Vec<Row<'_>>)> = Vec::new();
+    let mut sets: Vec<Set<'_>> = Vec::new();
     rows(include_str!("conformance/routes.txt"), |row| match row {
-        Ok(row) => sets.last_mut().unwrap().2.push(row),
+        Ok(row) => sets.last_mut().unwrap().rows.push(row),
         Err("--") => {}
         Err(text) if text.starts_with('[') => {
             let fully = text.ends_with("fully_decode_reserved_expansion");
-            sets.push((fully, Vec::new(), Vec::new()));
+            sets.push(Set {
+                fully,
+                ..Set::default()
+            });
         }
         Err(text) => {
             let (method, template) = text.split_once(' ').unwrap();
-            let rules = &mut sets.last_mut().unwrap().1;
+            let rules = &mut sets.last_mut().unwrap().rules;
             rules.push((method.to_owned(), template.to_owned()));
         }
     });
     let mut wrong = Vec::new();
-    for (fully, rules, rows) in sets {
+    for Set { fully, rules, rows } in sets {
         let transcoder = routed(&rules, fully).unwrap();
         let app = App::with(transcoder.clone(), |call| {
             Ok(vec![Ok(call.messages[0].clone())])
