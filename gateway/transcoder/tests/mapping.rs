@@ -228,3 +228,36 @@ fn null_stands_for_nothing_only_where_it_is_no_value() {
     let with_value = mapped(&codec, EVERYTHING, br#"{"value":null}"#);
     assert!(with_value.contains(r#""value":null"#), "{with_value}");
 }
+
+#[test]
+fn only_masks_that_can_be_read_are_printed() {
+    let codec = Codec::new(descriptors()).unwrap();
+    let mut style = JsonStyle::default();
+    style.proto_field_names = true;
+    let proto = codec.clone().with_style(style);
+    for (path, camel, snake) in [
+        ("a_b.c", Some("aB.c"), Some("a_b.c")),
+        ("*", Some("*"), Some("*")),
+        ("", None, None),
+        ("a,b", None, None),
+        ("a b", None, None),
+        ("a\n", None, None),
+        ("a__b", None, Some("a__b")),
+        ("aB", None, Some("aB")),
+    ] {
+        // mask is field 74, and its paths are field 1.
+        let length = u8::try_from(path.len()).unwrap();
+        let wire = [&[0xd2, 4, length + 2, 10, length], path.as_bytes()].concat();
+        for (codec, want) in [(&codec, camel), (&proto, snake)] {
+            let mut json = Vec::new();
+            let message = codec.message(EVERYTHING).unwrap();
+            match (message.write_json(&wire, &mut json), want) {
+                (Ok(()), Some(want)) => {
+                    assert_eq!(json, format!("{{\"mask\":\"{want}\"}}").as_bytes());
+                }
+                (Err(error), None) => assert_eq!(error.reason, "UNPRINTABLE"),
+                (got, want) => panic!("{path:?}: {got:?}, not {want:?}"),
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::encode::{Encoder, Printed, Stop};
 use super::encode_value::text;
 use super::text::string;
-use super::time::{print_duration, print_mask_path, print_timestamp};
+use super::time::{parse_mask_path, print_duration, print_mask_path, print_timestamp};
 use crate::plan::{Known, Message};
 use crate::wire::{self, Wire};
 
@@ -66,13 +66,16 @@ impl Encoder<'_> {
             if !joined.is_empty() {
                 joined.push(',');
             }
-            let path = text(wire.bytes()?)?;
-            if self.style.proto_field_names {
-                joined.push_str(path);
-            } else {
-                print_mask_path(path, &mut joined)
-                    .ok_or(Stop::Unprintable("a field mask whose path has no JSON"))?;
-            }
+            let (path, start) = (text(wire.bytes()?)?, joined.len());
+            let snake = self.style.proto_field_names;
+            let printed = match snake {
+                true => Some(joined.push_str(path)),
+                false => print_mask_path(path, &mut joined),
+            };
+            // Nor has one that would be read as something else.
+            printed
+                .and_then(|()| parse_mask_path(&joined[start..], snake))
+                .ok_or(Stop::Unprintable("a field mask whose path has no JSON"))?;
         }
         string(&joined, &mut self.out);
         Ok(())
