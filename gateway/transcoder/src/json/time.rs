@@ -7,24 +7,24 @@ const DURATION: i64 = 315_576_000_000;
 
 /// Reads RFC 3339 as (seconds, nanos).
 pub(crate) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
-    let bytes = text.as_bytes();
-    let fixed = bytes.get(..19)?;
-    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if separators.iter().any(|(at, byte)| fixed[*at] != *byte) {
+    const DIGITS: [usize; 14] = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+    let (fixed, rest) = text.as_bytes().split_first_chunk::<19>()?;
+    let separators = [fixed[4], fixed[7], fixed[10], fixed[13], fixed[16]];
+    if separators != *b"--T::" || !DIGITS.iter().all(|at| fixed[*at].is_ascii_digit()) {
         return None;
     }
-    let part = |range: std::ops::Range<usize>| digits(&fixed[range]);
-    let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
-    let (hour, minute, second) = (part(11..13)?, part(14..16)?, part(17..19)?);
+    let part = |at: usize| i64::from(fixed[at] & 15) * 10 + i64::from(fixed[at + 1] & 15);
+    let (year, month, day) = (part(0) * 100 + part(2), part(5), part(8));
+    let (hour, minute, second) = (part(11), part(14), part(17));
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let (nanos, rest) = match bytes[19..].strip_prefix(b".") {
+    let (nanos, rest) = match rest.strip_prefix(b".") {
         Some(rest) => fraction(rest)?,
-        None => (0, &bytes[19..]),
+        None => (0, rest),
     };
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
     let seconds = seconds - offset(rest)?;
@@ -36,8 +36,9 @@ pub(crate) fn print_timestamp(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Op
     if !SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
         return None;
     }
-    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
-    let time = seconds.rem_euclid(86_400);
+    let since = (seconds - SECONDS.start()) as u64;
+    let (year, month, day) = civil_from_days((since / 86_400) as u32);
+    let time = (since % 86_400) as u32;
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
     let mut text = *b"0000-00-00T00:00:00";
     let parts = [year / 100, year % 100, month, day, hour, minute, second];
@@ -169,11 +170,13 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// Year, month and day (Howard Hinnant's `civil_from_days`).
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
+/// Year, month and day of days since 0001-01-01 (Howard Hinnant's
+/// `civil_from_days`, without its negative years).
+fn civil_from_days(days: u32) -> (u32, u32, u32) {
+    // Years begin in March, so that a leap day is their last.
+    let days = days + 306;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
     let year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -184,7 +187,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     } else {
         shifted - 9
     };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let year = year_of_era + era * 400 + u32::from(month <= 2);
     (year, month, day)
 }
 
@@ -285,6 +288,15 @@ mod tests {
         ] {
             assert_eq!(parse_timestamp(text), Some((seconds, nanos)), "{text}");
             assert_eq!(stamp(seconds, nanos).as_deref(), Some(printed));
+        }
+    }
+
+    #[test]
+    fn every_day_of_a_cycle_of_the_calendar_survives() {
+        for day in 0..146_097 {
+            let seconds = SECONDS.start() + day * 86_400 + day % 86_400;
+            let text = stamp(seconds, 0).unwrap();
+            assert_eq!(parse_timestamp(&text), Some((seconds, 0)), "{text}");
         }
     }
 
