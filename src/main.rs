@@ -8,6 +8,7 @@ mod compose;
 mod config;
 mod data_dir;
 mod migrate;
+mod openapi;
 mod serve;
 mod up;
 
@@ -46,6 +47,9 @@ enum Command {
     Admin(admin::Admin),
     /// Bring the schemas of a PostgreSQL database up to date
     Migrate(migrate::Migrate),
+    /// Print the OpenAPI document of an API, for generators of clients
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
     #[command(flatten)]
     Client(client::Command),
 }
@@ -58,6 +62,7 @@ async fn main() -> ExitCode {
         Command::Serve(serve) => serve.run().await,
         Command::Admin(admin) => admin.run().await,
         Command::Migrate(migrate) => migrate.run().await,
+        Command::OpenApi(openapi) => openapi.run(),
         Command::Client(command) => client::run(command).await,
     }
 }

@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::{Error, Result};
 
+pub use crate::trace::Trace;
+
 /// Header that names the client's request in logs and records.
 pub const REQUEST_ID: &str = "x-request-id";
 /// Header by which the gateway tells the services where a request came from.
@@ -32,6 +34,8 @@ pub struct Call {
     pub source: Option<IpAddr>,
     /// When the client no longer waits for the answer.
     pub deadline: Option<Instant>,
+    /// The trace that the client's request is part of.
+    pub trace: Trace,
 }
 
 /// Who says what a call is part of.
@@ -63,6 +67,7 @@ impl Call {
                 Origin::Address(address) => address,
             },
             deadline: timeout(headers)?.map(|left| Instant::now() + left),
+            trace: Trace::of(headers),
         })
     }
 
@@ -80,6 +85,7 @@ impl Call {
         let now = Instant::now();
         let left = self.deadline.map(|at| at.saturating_duration_since(now));
         set(TIMEOUT, left.map(timeout_value));
+        self.trace.write(headers);
     }
 }
 

@@ -35,6 +35,7 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod token;
+mod trace;
 
 pub use caller::{Caller, Subject, open, open_public, open_subject};
 pub use clock::Clock;

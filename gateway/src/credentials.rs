@@ -47,7 +47,7 @@ impl fmt::Debug for Presented {
 /// Where credentials may stand, for each service.
 pub(crate) struct Sources {
     native: Vec<CredentialSource>,
-    dialects: HashMap<String, Vec<CredentialSource>>,
+    dialects: HashMap<String, Dialect>,
     /// Every header that may hold a credential of any API.
     headers: Vec<HeaderName>,
 }
@@ -74,13 +74,13 @@ impl Sources {
                 .encode_to_vec();
             dialects.insert(
                 service.full_name().to_owned(),
-                Dialect::decode(bytes.as_slice())?.credentials,
+                Dialect::decode(bytes.as_slice())?,
             );
         }
         let native = native();
         let headers = dialects
             .values()
-            .flatten()
+            .flat_map(|dialect| &dialect.credentials)
             .chain(&native)
             .filter_map(header)
             .chain([COOKIE])
@@ -122,7 +122,15 @@ impl Sources {
 
     /// The places of a service.
     pub(crate) fn of(&self, service: &str) -> &[CredentialSource] {
-        self.dialects.get(service).unwrap_or(&self.native)
+        match self.dialects.get(service) {
+            Some(dialect) => &dialect.credentials,
+            None => &self.native,
+        }
+    }
+
+    /// What the dialects say of themselves, by service.
+    pub(crate) fn dialects(&self) -> &HashMap<String, Dialect> {
+        &self.dialects
     }
 }
 

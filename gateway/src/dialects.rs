@@ -23,6 +23,9 @@ pub(crate) struct Dialect {
     pub(crate) prefixes: &'static [&'static str],
     /// The shape of its errors.
     pub(crate) error: fn(&Problem) -> Response<Bytes>,
+    /// The same for the documents: schemas by media type. None if errors are
+    /// the message that the dialect's option names.
+    pub(crate) error_content: Option<fn() -> serde_json::Value>,
 }
 
 impl ErrorShape for Dialect {

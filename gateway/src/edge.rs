@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chassis::context::{self, Call, REQUEST_ID};
+use chassis::context::{self, Call, REQUEST_ID, TIMEOUT, Trace};
 use chassis::health::Health;
 use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::{Clock, Error};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Limited;
 use proto::access::{Requirement, requirement};
@@ -21,13 +21,16 @@ use tower::ServiceExt;
 use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 
 use crate::credentials::{self, Presented, Sources};
+use crate::deadline::bounded;
 use crate::dialects::{self, Dialect};
+use crate::encoding::Secrets;
 use crate::exchange::Exchange;
 use crate::failures::Failures;
 use crate::limits::Limiter;
 use crate::oauth;
 use crate::origin::Proxies;
 use crate::pages;
+use crate::protocol::Protocol;
 use crate::visit::{self, Visit};
 
 /// Bytes that a request may have which anybody can make.
@@ -41,6 +44,7 @@ pub(crate) struct Edge(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) transcoder: Transcoder,
+    pub(crate) secrets: Secrets,
     pub(crate) sources: Sources,
     pub(crate) exchange: Exchange,
     pub(crate) limiter: Arc<Limiter>,
@@ -79,28 +83,36 @@ impl Edge {
         request.headers_mut().insert(REQUEST_ID, id.clone());
         let method = request.method().clone();
         let call = self.call(&request, &id);
+        let waits = preferred(request.headers());
         if let Ok(call) = &call {
             // Also what the client made up: where it came from is ours to say.
             call.write(request.headers_mut());
         }
-        let grpc = is_grpc(request.headers());
+        let protocol = Protocol::of(request.headers());
+        let refusal = protocol.refuse(&request);
         let scope = call.as_ref().map(Clone::clone).unwrap_or_default();
         let visit = Visit::of(request.headers());
         let answer = context::scope(scope, async {
-            if grpc {
-                let path = request.uri().path().to_owned();
-                let answer = match call {
-                    Ok(call) => self.forward(request, &call).await,
-                    Err(refusal) => Status::from(refusal).into_http(),
-                };
-                (path, answer)
-            } else {
-                self.http(request, call).await
+            if protocol == Protocol::Http {
+                return self.http(request, call).await;
             }
+            let path = request.uri().path().to_owned();
+            let answer = match (call, refusal) {
+                (Err(refusal), _) => Status::from(refusal).into_http(),
+                (Ok(call), Some(refusal)) => match self.0.limiter.source(call.source) {
+                    Ok(()) => refusal,
+                    Err(status) => problem(&GoogleErrors, &Problem::new(status)),
+                },
+                (Ok(call), None) => self.forward(request, &call).await,
+            };
+            (path, answer)
         });
         let (route, mut response) = visit::scope(visit.clone(), answer).await;
         visit.write(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, id.clone());
+        if let Some(applied) = waits.filter(|_| protocol == Protocol::Http).and_then(applied) {
+            response.headers_mut().insert("preference-applied", applied);
+        }
         if response.status() == StatusCode::UNAUTHORIZED {
             // RFC 9110: a 401 says how to do better.
             let challenge = HeaderValue::from_static("Bearer realm=\"muster\"");
@@ -125,15 +137,19 @@ impl Edge {
     /// Over HTTP, nobody waits for ever.
     fn call(&self, request: &Request<Body>, id: &HeaderValue) -> chassis::Result<Call> {
         let told = context::timeout(request.headers())?;
-        let left = match is_grpc(request.headers()) {
-            true => told,
-            false => Some(told.unwrap_or(PATIENCE).min(PATIENCE)),
+        let left = match Protocol::of(request.headers()) {
+            Protocol::Grpc => told,
+            _ => {
+                let told = told.or_else(|| preferred(request.headers()));
+                Some(told.unwrap_or(PATIENCE).min(PATIENCE))
+            }
         };
         Ok(Call {
             method: request.uri().path().trim_start_matches('/').to_owned(),
             request_id: id.to_str().unwrap_or_default().to_owned(),
             source: self.0.proxies.source(request),
             deadline: left.map(|left| Instant::now() + left),
+            trace: Trace::of(request.headers()),
         })
     }
 
@@ -189,7 +205,9 @@ impl Edge {
                 .await)
         };
         let answer = context::until(call.deadline, answer).await;
-        (route, answer.flatten().unwrap_or_else(refused))
+        let mut answer = answer.flatten().unwrap_or_else(refused);
+        self.0.secrets.mark(&method.path, &mut answer);
+        (route, answer)
     }
 
     /// A gRPC call goes on as it is, but for its credential.
@@ -205,7 +223,8 @@ impl Edge {
             answer.map_err(|error| Status::unavailable(error.to_string()))
         };
         let answer = context::until(call.deadline, answer).await;
-        answer.flatten().unwrap_or_else(|status| status.into_http())
+        let answer = answer.flatten().unwrap_or_else(|status| status.into_http());
+        bounded(answer, call.deadline)
     }
 
     /// Takes the credential out of a request and puts a token in.
@@ -259,20 +278,26 @@ impl Edge {
     }
 }
 
+/// How long a client prefers to wait (RFC 7240), if that can be granted.
+fn preferred(headers: &HeaderMap) -> Option<Duration> {
+    if headers.contains_key(TIMEOUT) {
+        return None;
+    }
+    let wait = Duration::from_secs(transcoder::preferred_wait(headers)?.into());
+    Some(wait).filter(|wait| *wait <= PATIENCE)
+}
+
+/// What an answer says of that.
+fn applied(wait: Duration) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok()
+}
+
 /// Whether a browser says that another site's page makes this change: a
 /// cookie comes along by itself, a header does not.
 fn from_another_site(request: &Request<Body>) -> bool {
     let site = request.headers().get("sec-fetch-site");
     let other = site.is_some_and(|site| site == "cross-site" || site == "same-site");
     other && !matches!(*request.method(), http::Method::GET | http::Method::HEAD)
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    kind.starts_with("application/grpc")
 }
 
 /// The client's own id of the request if it is a sane one, else a new one.
@@ -297,7 +322,7 @@ fn shape(service: &str) -> &'static dyn ErrorShape {
 }
 
 /// Paths that nobody has are refused in the shape of the API they look like.
-fn no_route(request: &Request<Body>, error: transcoder::RouteError) -> Response<Body> {
+pub(crate) fn no_route(request: &Request<Body>, error: transcoder::RouteError) -> Response<Body> {
     let problem_ = Problem::from(error);
     if request.method() == http::Method::OPTIONS
         && problem_.http_status == StatusCode::METHOD_NOT_ALLOWED

@@ -7,9 +7,11 @@
 
 mod audit;
 mod credentials;
+mod deadline;
 mod dialects;
 mod domain;
 mod edge;
+mod encoding;
 mod exchange;
 mod failures;
 mod limits;
@@ -17,12 +19,14 @@ mod oauth;
 mod openapi;
 mod origin;
 mod pages;
+mod protocol;
 mod swagger;
 mod uses;
 mod visit;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::health::Health;
 use chassis::peer::{Peers, Stack};
@@ -31,10 +35,11 @@ use chassis::service_identity::ServiceIdentity;
 use chassis::token::Verifier;
 use chassis::{Clock, Error, Result};
 use futures::future::Either;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::header::ACCESS_CONTROL_REQUEST_METHOD;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use ipnet::IpNet;
 use proto::access::SERVICES;
+use protocol::{Protocol, canonical};
 use proto::audit::audit_service_server::AuditServiceServer;
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
@@ -43,6 +48,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 use transcoder::Transcoder;
 
 pub use limits::{Limits, Rate, replicas};
+pub use openapi::{apis, openapi};
 
 /// What a gateway is made of.
 pub struct Gateway {
@@ -74,6 +80,7 @@ impl Gateway {
             .forward_headers(is_forwarded)
             .build()
             .map_err(Error::internal)?;
+        let secrets = encoding::Secrets::read(proto::DESCRIPTOR_SET).map_err(Error::internal)?;
         let sources = credentials::Sources::read(proto::DESCRIPTOR_SET).map_err(Error::Internal)?;
         let stack = ServiceStack::named("gateway", self.verifier.clone());
         let audit = audit::Audit {
@@ -93,6 +100,7 @@ impl Gateway {
         let oauth = oauth::service(&self.peers, &exchange, &self.verifier);
         let edge = edge::Edge(Arc::new(edge::Inner {
             transcoder,
+            secrets,
             sources,
             exchange,
             limiter,
@@ -117,12 +125,27 @@ impl Gateway {
             let answer = Box::pin(edge.answer(request));
             async move { Ok::<Response<Body>, Infallible>(answer.await) }
         });
-        // The layer refuses HTTP/1.1 that is no gRPC-Web, so only that passes it.
-        let web = GrpcWebLayer::new().layer(answer.clone());
-        let answer = service_fn(move |request: Request<Body>| match is_grpc_web(&request) {
-            true => Either::Left(web.clone().oneshot(request)),
-            false => Either::Right(answer.clone().oneshot(request)),
+        // What comes out of the layer is gRPC, whatever it came by.
+        let as_grpc = |mut request: Request<Body>| {
+            *request.version_mut() = Version::HTTP_2;
+            request
+        };
+        let web = GrpcWebLayer::new().layer(answer.clone().map_request(as_grpc));
+        let answer = service_fn(move |request: Request<Body>| {
+            match (Protocol::of(request.headers()), request.method()) {
+                (Protocol::Web { text }, &Method::POST) => {
+                    Either::Left(web.clone().oneshot(canonical(request, text)))
+                }
+                _ => Either::Right(answer.clone().oneshot(request)),
+            }
         });
+        let coded = encoding::coded(answer.clone());
+        let answer = service_fn(
+            move |request: Request<Body>| match encoding::is_coded(&request) {
+                true => Either::Left(coded.clone().oneshot(request)),
+                false => Either::Right(answer.clone().oneshot(request)),
+            },
+        );
         let pages = cors(self.cors_origins).layer(answer.clone());
         let answer = service_fn(
             move |request: Request<Body>| match is_plain_options(&request) {
@@ -154,14 +177,6 @@ fn describe() {
     );
 }
 
-fn is_grpc_web(request: &Request<Body>) -> bool {
-    let kind = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("application/grpc-web"))
-}
-
 /// OPTIONS that is no browser's question before a call: it asks for `Allow`.
 fn is_plain_options(request: &Request<Body>) -> bool {
     let asks = request
@@ -178,12 +193,17 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
         "grpc-status-details-bin",
         "x-request-id",
         "etag",
+        "location",
+        "preference-applied",
         "retry-after",
+        "www-authenticate",
         "ratelimit",
         "ratelimit-policy",
         visit::NOTICE,
     ];
     CorsLayer::new()
+        // As long as the most patient browser remembers an answer.
+        .max_age(Duration::from_secs(7200))
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(Any)
         // Not `*`, which leaves `Authorization` out (Fetch standard).

@@ -37,6 +37,7 @@ pub(crate) const DIALECT: Dialect = Dialect {
     service: "muster.oauth.v1.OAuthService",
     prefixes: &["/oauth2/", "/.well-known/oauth", "/.well-known/openid"],
     error: shape::error,
+    error_content: Some(shape::content),
 };
 
 /// The longest text that can be a token.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Answer, Caller, World, grpc, python, send, unique};
+use crate::support::{Answer, Caller, World, grpc, send, unique};
 use bytes::Bytes;
 use prost::Message;
 use proto::registry::device_service_client::DeviceServiceClient;
@@ -383,23 +383,4 @@ async fn the_request_id_comes_back_over_grpc() {
         .insert("x-request-id", id.parse().unwrap());
     let answer = devices.list_devices(message).await.unwrap();
     assert_eq!(answer.metadata().get("x-request-id").unwrap(), id.as_str());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_python_program_calls_with_bytes_and_a_key() {
-    let World { alice, server, .. } = need!(world().await);
-    let key = alice.new_key(&["devices.read", "devices.write"]).await;
-    let target = server.url.strip_prefix("http://").unwrap();
-    let shown = unique();
-    let variables = [("TARGET", target), ("KEY", &key), ("NAME", &shown)];
-    let Some(output) = python("grpc_unary.py", &["grpc"], &variables) else {
-        return;
-    };
-    let told = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}{errors}");
-    assert_eq!(
-        told,
-        format!("created {shown}\nlisted {shown}\nrefused UNAUTHENTICATED\n")
-    );
 }

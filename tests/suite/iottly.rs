@@ -249,7 +249,7 @@ async fn a_bad_name_is_refused_and_the_old_one_stays() {
         (&long, "name: must have at most 200 characters"),
         (
             r#"{"name":"a","colour":"red"}"#,
-            r#"colour: unknown field; known here are "project_id", "device_id", "name""#,
+            r#"colour: unknown field; known here are "projectId", "deviceId", "name""#,
         ),
     ] {
         let answer = program.put_text(&path, body).await;

@@ -16,11 +16,13 @@
 )]
 
 pub mod grpc;
+pub mod javascript;
 mod process;
 mod server;
 
 use std::io::Write;
 use std::panic::Location;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, LazyLock};
 
@@ -352,6 +354,12 @@ pub fn not_run(what: &str, why: &str) {
 /// Runs a Python program of tests/programs with these variables set, if this
 /// machine has Python and the modules that the program needs.
 pub fn python(program: &str, modules: &[&str], variables: &[(&str, &str)]) -> Option<Output> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs");
+    python_file(&Path::new(folder).join(program), modules, variables)
+}
+
+/// The same of any folder.
+pub fn python_file(program: &Path, modules: &[&str], variables: &[(&str, &str)]) -> Option<Output> {
     let probe = format!("import {}", modules.join(", "));
     let interpreter = std::env::var("MUSTER_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let probe = Command::new(&interpreter).args(["-c", &probe]).output();
@@ -364,12 +372,11 @@ pub fn python(program: &str, modules: &[&str], variables: &[(&str, &str)]) -> Op
         Ok(_) => None,
     };
     if let Some(lack) = lack {
-        not_run(program, &lack);
+        not_run(&program.display().to_string(), &lack);
         return None;
     }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs");
     let output = Command::new(&interpreter)
-        .arg(format!("{folder}/{program}"))
+        .arg(program)
         .env("NO_PROXY", "127.0.0.1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(variables.iter().copied())

@@ -11,8 +11,8 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tonic_transcoder::{Codec, MessageCodec};
 use tonic_transcoder_bench::{DESCRIPTORS, device, devices};
-use transcoder::{Codec, MessageCodec};
 
 /// A message in both forms, and the ways between them.
 struct Case<'c> {

@@ -1,5 +1,8 @@
 //! What the transcoder is measured with, and beside.
 
+pub mod handler;
+pub mod service;
+
 /// The contract: prost's types with pbjson's JSON, and tonic's service.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod fleet {

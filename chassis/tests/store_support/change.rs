@@ -157,7 +157,7 @@ async fn a_record_says_who_changed_what(world: World) {
         method: "muster.registry.v1.DeviceService/CreateDevice".to_owned(),
         request_id: "request-1".to_owned(),
         source: Some([192, 0, 2, 1].into()),
-        deadline: None,
+        ..muster_chassis::context::Call::default()
     };
     let created = muster_chassis::context::scope(call, create(store, alice, "c"));
     created.await.unwrap();

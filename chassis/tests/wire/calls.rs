@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use muster_chassis::Clock;
 use muster_chassis::authorize::AuthorizeLayer;
 use muster_chassis::balance::Balance;
-use muster_chassis::context::{self, Call, timeout};
+use muster_chassis::context::{self, Call, Trace, timeout};
 use muster_chassis::peer::{Peers, ServiceName, Stack};
 use muster_chassis::revocation::Revocations;
 use muster_chassis::server::erase;
@@ -45,6 +45,13 @@ where
         async move { Ok(answer.await) }
     });
     erase(AuthorizeLayer::new(verifier).layer(inner))
+}
+
+/// The header of a trace.
+fn parent() -> (HeaderName, HeaderValue) {
+    let value = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let name = HeaderName::from_static("traceparent");
+    (name, HeaderValue::from_static(value))
 }
 
 async fn post(stack: Stack, path: &str, headers: &[(&'static str, &str)]) -> Code {
@@ -198,9 +205,11 @@ async fn only_a_service_says_where_a_request_comes_from() {
         let call = Call {
             request_id: "r-2".to_owned(),
             source: "192.0.2.7".parse().ok(),
+            trace: Trace::of(&HeaderMap::from_iter([parent()])),
             ..Call::default()
         };
         let headers = [
+            ("tracestate", "of=nobody"),
             ("authorization", "Bearer of-a-user"),
             ("x-muster-service", for_tenancy.as_str()),
         ];
@@ -214,6 +223,13 @@ async fn only_a_service_says_where_a_request_comes_from() {
     assert_eq!(call.source, "192.0.2.7".parse().ok());
     assert_eq!(call.request_id, "r-2");
     assert!(!headers.contains_key("x-muster-service"));
+    // The trace goes on with what is asked for a call, and no other does.
+    assert_eq!(headers.get("traceparent"), Some(&parent().1));
+    assert!(!headers.contains_key("tracestate"));
+    assert_eq!(
+        call.trace,
+        Trace::of(&HeaderMap::from_iter([parent()]))
+    );
 }
 
 #[tokio::test]

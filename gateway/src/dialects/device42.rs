@@ -30,6 +30,7 @@ pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.device42.v1.Device42Service",
     prefixes: &["/tauth/", "/api/1.0/", "/api/2.0/"],
     error,
+    error_content: None,
 };
 
 pub(super) fn service(peers: &Peers) -> Device42ServiceServer<Device42> {

@@ -32,6 +32,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     service: SERVICE_NAME,
     prefixes: &["/v2/"],
     error: refusal::answer,
+    error_content: Some(refusal::content),
 };
 
 pub(super) fn service(peers: &Peers) -> HardwarioServiceServer<Hardwario> {

@@ -31,6 +31,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     service: SERVICE_NAME,
     prefixes: &["/v1.0/"],
     error,
+    error_content: None,
 };
 
 pub(super) fn service(peers: &Peers) -> IottlyServiceServer<Iottly> {

@@ -27,6 +27,7 @@ pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.sensorbucket.v1.SensorBucketService",
     prefixes: &["/api/"],
     error,
+    error_content: None,
 };
 
 const NO_TENANT: &str = "Organisation does not exist or has been archived";

@@ -42,6 +42,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     service: SERVICE_NAME,
     prefixes: &["/api/v1/"],
     error: refusal::answer,
+    error_content: None,
 };
 
 pub(super) fn service(peers: &Peers) -> YomboServiceServer<Yombo> {

@@ -26,6 +26,18 @@ pub(super) fn error(problem: &Problem) -> Response<Bytes> {
     response
 }
 
+/// What [`error`] answers, for the documents (RFC 6749, section 5.2).
+pub(super) fn content() -> serde_json::Value {
+    serde_json::json!({"application/json": {"schema": {
+        "type": "object",
+        "properties": {
+            "error": {"type": "string", "description": "What is wrong, for programs."},
+            "error_description": {"type": "string", "description": "What is wrong, for people."}
+        },
+        "required": ["error", "error_description"]
+    }}})
+}
+
 fn code(problem: &Problem) -> (StatusCode, &'static str) {
     let bad = StatusCode::BAD_REQUEST;
     match (problem.reason.as_deref(), problem.status.code()) {

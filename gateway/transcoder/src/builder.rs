@@ -1,20 +1,21 @@
 //! From a descriptor set to a [`Transcoder`].
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderName;
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 
+use crate::bind::path::Decoding;
 use crate::compile::compile;
 use crate::headers;
 use crate::plan::Plans;
 use crate::problem::{ErrorShape, GoogleErrors};
 use crate::route::{MethodInfo, Route};
 use crate::router::Router;
-use crate::rule::{HttpRule, extension};
+use crate::rule::{Document, HttpRule, extension};
 use crate::style::{MethodStyle, Style};
 use crate::transcoder::{Inner, Transcoder};
 
@@ -26,8 +27,11 @@ const STYLE: u32 = 51_201;
 /// How much of a request is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a body, 4 MiB if not said otherwise.
+    /// Bytes of a body that is one message, 4 MiB if not said otherwise.
     pub body: usize,
+    /// Bytes of each message of a body that is a stream of them, 4 MiB. The
+    /// stream itself may be of any length.
+    pub message: usize,
     /// Objects and arrays of a JSON body inside each other, 64.
     pub depth: usize,
     /// Bytes of a query, 16 KiB.
@@ -38,6 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 4 << 20,
+            message: 4 << 20,
             depth: 64,
             query: 16 << 10,
         }
@@ -45,9 +50,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Limits the bytes of a body.
+    /// Limits the bytes of a body that is one message.
     pub fn body(mut self, bytes: usize) -> Self {
         self.body = bytes;
+        self
+    }
+
+    /// Limits the bytes of each message of a client stream.
+    pub fn message(mut self, bytes: usize) -> Self {
+        self.message = bytes;
         self
     }
 
@@ -98,9 +109,11 @@ pub struct Builder {
     set: Bytes,
     filter: ServiceFilter,
     limits: Limits,
-    documents: Vec<String>,
+    documents: Vec<Result<Document, String>>,
+    fully_decoded: bool,
     forward: headers::Forward,
     stream_errors: Arc<dyn ErrorShape>,
+    heartbeat: Option<Duration>,
 }
 
 impl fmt::Debug for Builder {
@@ -118,8 +131,10 @@ impl Builder {
             filter: Box::new(|_| true),
             limits: Limits::default(),
             documents: Vec::new(),
+            fully_decoded: false,
             forward: Box::new(headers::forwarded),
             stream_errors: Arc::new(GoogleErrors),
+            heartbeat: None,
         }
     }
 
@@ -137,8 +152,29 @@ impl Builder {
 
     /// Adds the rules of a `google.api.Http` JSON document, also as the `http`
     /// member of a service configuration. They replace a method's annotation.
-    pub fn rules_from_json(mut self, document: impl Into<String>) -> Self {
-        self.documents.push(document.into());
+    ///
+    /// A selector is a list of full names of methods, separated by commas, and
+    /// `library.v1.Library.*` selects all below. Of several rules for a method
+    /// the last one counts.
+    pub fn rules_from_json(mut self, document: impl AsRef<str>) -> Self {
+        self.documents.push(Document::from_json(document.as_ref()));
+        self
+    }
+
+    /// Adds the rules of a service configuration in YAML (`type:
+    /// google.api.Service`), as [`rules_from_json`](Self::rules_from_json)
+    /// does those of one in JSON.
+    #[cfg(feature = "yaml")]
+    pub fn rules_from_yaml(mut self, document: impl AsRef<str>) -> Self {
+        self.documents.push(Document::from_yaml(document.as_ref()));
+        self
+    }
+
+    /// Decodes also the reserved characters of RFC 6570 in path variables of
+    /// several segments, all but `/`: `google.api.Http`'s member of that name,
+    /// which a document can set too.
+    pub fn fully_decode_reserved_expansion(mut self, fully: bool) -> Self {
+        self.fully_decoded = fully;
         self
     }
 
@@ -162,6 +198,14 @@ impl Builder {
         self
     }
 
+    /// Sends a comment on a stream of server-sent events that was silent for
+    /// this long, so that proxies do not take it for dead; 15 seconds will do.
+    /// None is sent if not said otherwise. Needs a tokio runtime with timers.
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = Some(every);
+        self
+    }
+
     /// Compiles all rules; every problem is told, not only the first.
     pub fn build(self) -> Result<Transcoder, BuildError> {
         let pool = DescriptorPool::decode(self.set.clone())
@@ -169,12 +213,16 @@ impl Builder {
         let mut work = Work {
             plans: Arc::new(Plans::compile(pool.clone())),
             method_options: pool.get_message_by_name("google.protobuf.MethodOptions"),
-            overrides: HashMap::new(),
+            overrides: Vec::new(),
+            several: Decoding::ExceptReserved,
             routes: Vec::new(),
             router: Router::default(),
             problems: Vec::new(),
         };
-        work.read_documents(&self.documents);
+        if self.fully_decoded {
+            work.several = Decoding::ExceptSlash;
+        }
+        work.take_documents(self.documents);
         for service in pool
             .services()
             .filter(|service| (self.filter)(service.full_name()))
@@ -194,6 +242,7 @@ impl Builder {
             limits: self.limits,
             forward: self.forward,
             stream_errors: self.stream_errors,
+            heartbeat: self.heartbeat,
         }))
     }
 }
@@ -202,20 +251,23 @@ impl Builder {
 struct Work {
     plans: Arc<Plans>,
     method_options: Option<MessageDescriptor>,
-    overrides: HashMap<String, HttpRule>,
+    overrides: Vec<HttpRule>,
+    /// How variables of several segments are decoded.
+    several: Decoding,
     routes: Vec<Arc<Route>>,
     router: Router,
     problems: Vec<String>,
 }
 
 impl Work {
-    fn read_documents(&mut self, documents: &[String]) {
+    fn take_documents(&mut self, documents: Vec<Result<Document, String>>) {
         for document in documents {
-            match HttpRule::from_json(document) {
-                Ok(rules) => {
-                    // Of several rules for one selector the last one counts.
-                    self.overrides
-                        .extend(rules.into_iter().map(|rule| (rule.selector.clone(), rule)));
+            match document {
+                Ok(document) => {
+                    self.overrides.extend(document.rules);
+                    if document.fully_decode_reserved_expansion {
+                        self.several = Decoding::ExceptSlash;
+                    }
                 }
                 Err(error) => self.problems.push(format!("the rules: {error}")),
             }
@@ -223,25 +275,17 @@ impl Work {
     }
 
     fn unknown_selectors(&mut self, pool: &DescriptorPool) {
-        let known: HashSet<String> = pool
+        let methods: Vec<String> = pool
             .services()
-            .flat_map(|service| {
-                service
-                    .methods()
-                    .map(|m| m.full_name().to_owned())
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .map(|method| method.full_name().to_owned())
             .collect();
-        let mut unknown: Vec<&String> = self
+        let unknown = self
             .overrides
-            .keys()
-            .filter(|selector| !known.contains(*selector))
-            .collect();
-        unknown.sort();
-        let lines = unknown
             .iter()
-            .map(|selector| format!("{selector}: no such method"));
-        self.problems.extend(lines.collect::<Vec<_>>());
+            .filter(|rule| !methods.iter().any(|method| rule.selects(method)))
+            .map(|rule| format!("{}: no such method", rule.selector));
+        self.problems.extend(unknown);
     }
 
     fn service(&mut self, service: &ServiceDescriptor) {
@@ -257,9 +301,9 @@ impl Work {
     fn method(&mut self, method: &MethodDescriptor, style: Style) {
         let options = method.options();
         let annotated = || extension(&options, self.method_options.as_ref(), HTTP);
-        let rule = self
-            .overrides
-            .get(method.full_name())
+        let mut overrides = self.overrides.iter().rev();
+        let rule = overrides
+            .find(|rule| rule.selects(method.full_name()))
             .cloned()
             .or_else(annotated);
         let Some(rule) = rule else { return };
@@ -277,7 +321,16 @@ impl Work {
             ));
         }
         for rule in std::iter::once(&rule).chain(&rule.additional_bindings) {
-            match compile(&self.plans, method, &info, rule, style, &method_style) {
+            let several = self.several;
+            match compile(
+                &self.plans,
+                method,
+                &info,
+                rule,
+                style,
+                &method_style,
+                several,
+            ) {
                 Ok((route, template)) => self.add(route, &template),
                 Err(problems) => self.problems.extend(
                     problems

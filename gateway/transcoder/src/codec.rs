@@ -76,11 +76,10 @@ impl Codec {
     }
 
     /// The codec of one message type, by its full name; `None` for a type that
-    /// the set does not have, or that has a proto2 group somewhere below it.
+    /// the set does not have.
     pub fn message(&self, name: &str) -> Option<MessageCodec<'_>> {
         let id = self.plans.by_name(name)?;
-        let whole = self.plans.group_below(id).is_none();
-        whole.then_some(MessageCodec { codec: self, id })
+        Some(MessageCodec { codec: self, id })
     }
 }
 
@@ -110,13 +109,18 @@ impl MessageCodec<'_> {
         let mut encoder = Encoder::new(&self.codec.plans, &self.codec.style, room);
         let printed = encoder.document(self.id, wire);
         *json = encoder.into_output();
-        printed.map_err(|stop| JsonError {
-            path: String::new(),
-            reason: "UNPRINTABLE",
-            message: match stop {
-                Stop::Unprintable(what) => format!("the message holds {what}"),
-                Stop::Malformed | Stop::Disorder => "the bytes are no such message".to_owned(),
-            },
+        printed.map_err(|stop| {
+            let (reason, message) = match stop {
+                Stop::Unprintable(what) => ("UNPRINTABLE", format!("the message holds {what}")),
+                Stop::Malformed | Stop::Disorder => {
+                    ("MALFORMED_MESSAGE", "the bytes are no such message".into())
+                }
+            };
+            JsonError {
+                path: String::new(),
+                reason,
+                message,
+            }
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use prost_reflect::MethodDescriptor;
 
+use crate::bind::path::Decoding;
 use crate::bind::{FieldPath, Lost, has_text, resolve};
 use crate::plan::{Kind, Known, Message, MessageId, Plans, Shape};
 use crate::route::{
@@ -22,6 +23,7 @@ pub(crate) fn compile(
     rule: &HttpRule,
     style: Style,
     method_style: &MethodStyle,
+    several: Decoding,
 ) -> Result<(Route, Template), Vec<String>> {
     let (http_method, text) = rule.target().map_err(|problem| vec![problem])?;
     let template = Template::parse(text).map_err(|refusal| vec![format!("{text}: {refusal}")])?;
@@ -34,13 +36,13 @@ pub(crate) fn compile(
         plans,
         input,
         output,
+        several,
         problems: Vec::new(),
     };
     let variables = compiler.variables(text, &template);
     let body = compiler.body(&rule.body);
     let response = compiler.response(&rule.response_body, &method_style.text_body);
     let success = compiler.success(method_style.success_status);
-    compiler.groups();
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
@@ -48,7 +50,16 @@ pub(crate) fn compile(
     let update_mask = (http_method == Some(Method::PATCH))
         .then(|| compiler.update_mask(body))
         .flatten();
-    let unmasked = compiler.unmasked(body, &variables);
+    let mut unmasked = compiler.unmasked(body, &variables);
+    let changes = matches!(http_method, Some(Method::PATCH | Method::PUT));
+    let body_etag = changes.then(|| compiler.body_etag(body)).flatten();
+    if body_etag.is_some() {
+        unmasked.push("etag".to_owned());
+    }
+    let own_etag = plan.string_field("etag").map(|field| EtagAt {
+        within: None,
+        number: field.number,
+    });
     let route = Route {
         rule: Rule {
             http_method,
@@ -68,7 +79,7 @@ pub(crate) fn compile(
         response,
         success,
         request_id: plan.string_field("request_id").map(|field| field.number),
-        etag: plan.string_field("etag").map(|field| field.number),
+        etag: own_etag.or(body_etag),
         update_mask,
         unmasked,
         response_etag: compiler.response_etag(response),
@@ -80,6 +91,8 @@ struct Compiler<'a> {
     plans: &'a Plans,
     input: MessageId,
     output: MessageId,
+    /// How variables of several segments are decoded.
+    several: Decoding,
     problems: Vec<String>,
 }
 
@@ -93,7 +106,10 @@ impl Compiler<'_> {
                     field,
                     start: variable.start,
                     end: variable.end,
-                    multi: template.is_multi(variable),
+                    decoding: match template.is_multi(variable) {
+                        true => self.several,
+                        false => Decoding::All,
+                    },
                 }),
                 Err(problem) => {
                     let name = variable.path.join(".");
@@ -107,7 +123,7 @@ impl Compiler<'_> {
     fn variable(&self, variable: &Variable) -> Result<FieldPath, &'static str> {
         let names = variable.path.iter().map(String::as_str);
         let path = resolve(self.plans, self.input, names).map_err(|lost| match lost {
-            Lost::Unknown => "is not a field of the request",
+            Lost::Unknown(..) => "is not a field of the request",
             Lost::TooDeep => "leads too deep",
             Lost::NoMessage => "leads through something that has no fields",
         })?;
@@ -193,14 +209,6 @@ impl Compiler<'_> {
         })
     }
 
-    fn groups(&mut self) {
-        let below_input = self.plans.group_below(self.input);
-        let group = below_input.or_else(|| self.plans.group_below(self.output));
-        if let Some(group) = group {
-            self.problems.push(format!("{group} is a group"));
-        }
-    }
-
     /// `update_mask` of a request whose body is one of its messages.
     fn update_mask(&self, body: BodyPlan) -> Option<u32> {
         let plan = self.plans.message(self.input);
@@ -231,6 +239,19 @@ impl Compiler<'_> {
                 _ => None,
             });
         within.collect()
+    }
+
+    /// The `etag` of the resource that is the body.
+    fn body_etag(&self, body: BodyPlan) -> Option<EtagAt> {
+        let BodyPlan::Field(index) = body else {
+            return None;
+        };
+        let field = &self.plans.message(self.input).fields[index];
+        let resource = self.plans.message(field.singular_message()?);
+        Some(EtagAt {
+            within: Some(field.number),
+            number: resource.string_field("etag")?.number,
+        })
     }
 
     /// The response's `etag`, or else that of the field that is sent.

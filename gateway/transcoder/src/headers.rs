@@ -3,6 +3,15 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+use crate::fault::{Fault, Outcome};
+
+/// How long the caller waits (gRPC over HTTP/2).
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// RFC 7240.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// RFC 7240.
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 /// Chooses the request headers that become metadata.
 pub(crate) type Forward = Box<dyn Fn(&HeaderName) -> bool + Send + Sync>;
 
@@ -22,6 +31,7 @@ pub fn forwarded(name: &HeaderName) -> bool {
         "idempotency-key",
         "if-match",
         "if-none-match",
+        "last-event-id",
         "traceparent",
         "tracestate",
         "user-agent",
@@ -50,11 +60,12 @@ fn is_framing(name: &HeaderName) -> bool {
     NAMES.contains(&name.as_str())
 }
 
-/// The headers of a gRPC request for an HTTP request.
-pub(crate) fn request(http: &HeaderMap, forward: &Forward) -> HeaderMap {
+/// The headers of a gRPC request for an HTTP request. A `grpc-timeout` must be
+/// one; where there is none, what `prefer` says becomes one.
+pub(crate) fn request(http: &HeaderMap, forward: &Forward) -> Outcome<HeaderMap> {
     let mut grpc = HeaderMap::with_capacity(8);
     for (name, value) in http {
-        let allowed = !is_framing(name) && (!is_grpc(name) || name == "grpc-timeout");
+        let allowed = !is_framing(name) && (!is_grpc(name) || name == GRPC_TIMEOUT);
         if allowed && forward(name) {
             grpc.append(name.clone(), value.clone());
         }
@@ -64,7 +75,58 @@ pub(crate) fn request(http: &HeaderMap, forward: &Forward) -> HeaderMap {
         HeaderValue::from_static("application/grpc"),
     );
     grpc.insert(header::TE, HeaderValue::from_static("trailers"));
-    grpc
+    match http.get(GRPC_TIMEOUT) {
+        Some(value) if !is_timeout(value.as_bytes()) => {
+            let message = "1 to 8 digits and one of H, M, S, m, u and n were expected";
+            return Err(Fault::invalid(message).in_field(GRPC_TIMEOUT.as_str()));
+        }
+        Some(_) => {}
+        None => {
+            if let Some(seconds) = preferred_wait(http)
+                && let Ok(value) = HeaderValue::try_from(format!("{seconds}S"))
+            {
+                grpc.insert(GRPC_TIMEOUT, value);
+            }
+        }
+    }
+    Ok(grpc)
+}
+
+/// Whether a value is a timeout of gRPC over HTTP/2.
+fn is_timeout(value: &[u8]) -> bool {
+    let Some((unit, digits)) = value.split_last() else {
+        return false;
+    };
+    b"HMSmun".contains(unit)
+        && (1..=8).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// How many seconds the client says that it waits: `Prefer: wait=10` of RFC
+/// 7240. A preference that is malformed, or longer than the eight digits of a
+/// `grpc-timeout`, is passed over, as that specification wants it.
+pub fn preferred_wait(headers: &HeaderMap) -> Option<u32> {
+    let values = headers.get_all(PREFER).iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    let preferences = texts.flat_map(|text| text.split(','));
+    // Of a preference that is there twice the first one counts.
+    let wait = preferences
+        .map(|preference| preference.split(';').next().unwrap_or_default())
+        .map(|preference| preference.split_once('=').unwrap_or((preference, "")))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
+    let (_, seconds) = wait?;
+    let seconds = seconds.trim().trim_matches('"');
+    let digits = (1..=8).contains(&seconds.len()) && seconds.bytes().all(|b| b.is_ascii_digit());
+    let seconds = digits.then(|| seconds.parse().ok()).flatten();
+    seconds.filter(|seconds| *seconds > 0)
+}
+
+/// The preference that [`request`] makes a deadline, as an answer tells it.
+pub(crate) fn applied_wait(headers: &HeaderMap) -> Option<HeaderValue> {
+    if headers.contains_key(GRPC_TIMEOUT) {
+        return None;
+    }
+    HeaderValue::try_from(format!("wait={}", preferred_wait(headers)?)).ok()
 }
 
 fn is_grpc(name: &HeaderName) -> bool {
@@ -103,12 +165,24 @@ pub(crate) fn etag(value: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// The one entity tag of `if-match`, without its quotes. `*` and lists name
-/// none.
-pub(crate) fn if_match(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::IF_MATCH)?.to_str().ok()?.trim();
-    let tag = opaque(value);
-    (value != "*" && !tag.is_empty() && !tag.contains('"')).then_some(tag)
+/// The one entity tag of `if-match`, without its quotes. `*` is no condition
+/// on what is there. Of several a field could hold but one, and a condition
+/// that is passed over would be worse than none.
+pub(crate) fn if_match(headers: &HeaderMap) -> Outcome<Option<&str>> {
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let tag = opaque(text);
+    if values.next().is_some() || tag.is_empty() || tag.contains('"') {
+        let fault = Fault::invalid("exactly one entity tag was expected");
+        return Err(fault.in_field(header::IF_MATCH.as_str()));
+    }
+    Ok(Some(tag))
 }
 
 /// Whether a GET need not be answered, for the client has the answer.
@@ -197,7 +271,7 @@ mod tests {
             ("grpc-encoding", "gzip"),
             ("accept", "*/*"),
         ]);
-        let grpc = request(&http, &(Box::new(forwarded) as Forward));
+        let grpc = request(&http, &(Box::new(forwarded) as Forward)).unwrap();
         let names: Vec<&str> = grpc.keys().map(HeaderName::as_str).collect();
         assert_eq!(
             names,
@@ -232,19 +306,41 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_read_from_among_other_preferences() {
+        for (prefer, want) in [
+            ("wait=10", Some(10)),
+            ("Wait = \"10\"", Some(10)),
+            ("respond-async, wait=100;x=y, return=minimal", Some(100)),
+            ("wait=1, wait=2", Some(1)),
+            ("wait=99999999", Some(99_999_999)),
+            ("wait=100000000", None),
+            ("wait", None),
+            ("wait=", None),
+            ("wait=0", None),
+            ("wait=-1", None),
+            ("wait=1.5", None),
+            ("waiting=1", None),
+        ] {
+            assert_eq!(preferred_wait(&headers(&[("prefer", prefer)])), want);
+        }
+        let both = headers(&[("prefer", "wait=10"), ("grpc-timeout", "5S")]);
+        assert_eq!(applied_wait(&both), None);
+    }
+
+    #[test]
     fn entity_tags_lose_and_gain_their_quotes() {
         for (value, want) in [
-            ("\"a\"", Some("a")),
-            ("W/\"a\"", Some("a")),
-            ("a", Some("a")),
-            ("*", None),
+            ("\"a\"", Some(Some("a"))),
+            ("W/\"a\"", Some(Some("a"))),
+            ("a", Some(Some("a"))),
+            ("*", Some(None)),
             ("\"a\", \"b\"", None),
             ("\"\"", None),
         ] {
             let map: HeaderMap = [(header::IF_MATCH, HeaderValue::from_static(value))]
                 .into_iter()
                 .collect();
-            assert_eq!(if_match(&map), want, "{value}");
+            assert_eq!(if_match(&map).ok(), want, "{value}");
         }
         assert_eq!(etag("a").unwrap(), "\"a\"");
         assert_eq!(etag("W/\"a\"").unwrap(), "W/\"a\"");

@@ -23,13 +23,17 @@
 
 mod bind;
 mod builder;
+mod call;
 mod codec;
 mod compile;
+mod documents;
 mod fault;
 mod frames;
 mod headers;
 mod json;
 mod nearby;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod plan;
 mod problem;
 mod request;
@@ -42,11 +46,12 @@ mod stream;
 mod style;
 mod template;
 mod transcoder;
+mod uplink;
 mod wire;
 
 pub use builder::{BuildError, Builder, Limits};
 pub use codec::{Codec, JsonError, JsonStyle, MessageCodec};
-pub use headers::forwarded;
+pub use headers::{forwarded, preferred_wait};
 pub use problem::{ErrorShape, GoogleErrors, Problem};
 pub use route::{MethodInfo, Rule};
 pub use service::TranscodeService;

@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::RouteError;
 use crate::fault::DOMAIN;
-use crate::json::details;
+use crate::json::{details, text};
 use crate::plan::Plans;
 
 /// One error on its way to the client.
@@ -153,7 +153,7 @@ impl ErrorShape for GoogleErrors {
     fn shape(&self, problem: &Problem) -> http::Response<Bytes> {
         let mut body =
             format!("{{\"code\":{},\"message\":", problem.status.code() as i32).into_bytes();
-        details::string(problem.status.message(), &mut body);
+        text::string(problem.status.message(), &mut body);
         body.extend_from_slice(b",\"details\":");
         body.extend_from_slice(problem.details_json().as_bytes());
         body.push(b'}');

@@ -1,4 +1,4 @@
-//! From an HTTP request to the messages of a gRPC call.
+//! From an HTTP request to a message of a gRPC call.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap};
@@ -15,11 +15,11 @@ use crate::headers::{self, Media};
 use crate::json::decode::Decoder;
 use crate::json::mask;
 use crate::json::reader::{Reader, Start};
-use crate::plan::{Known, Plans};
-use crate::route::{BodyPlan, Route};
+use crate::plan::Plans;
+use crate::route::{BodyPlan, EtagAt, Route};
 use crate::wire;
 
-/// Everything that is read to make a call's messages.
+/// Everything that is read to make one message.
 pub(crate) struct Incoming<'a> {
     pub(crate) plans: &'a Plans,
     pub(crate) route: &'a Route,
@@ -27,6 +27,9 @@ pub(crate) struct Incoming<'a> {
     pub(crate) limits: Limits,
     pub(crate) parts: &'a Parts,
     pub(crate) body: &'a [u8],
+    pub(crate) media: Media,
+    /// Whether an upload has begun before, and told its type.
+    pub(crate) continues: bool,
 }
 
 /// Reads a body to its end, up to a limit.
@@ -50,13 +53,7 @@ where
     let mut body = std::pin::pin!(body);
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|error| {
-            let error: BoxError = error.into();
-            match is_limit(&*error) {
-                true => Fault::new(Reason::BodyTooLarge, "the body is larger than allowed here"),
-                false => Fault::new(Reason::UnreadableBody, "the body cannot be read to its end"),
-            }
-        })?;
+        let frame = frame.map_err(|error| unread(error.into()))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -79,6 +76,38 @@ where
     })
 }
 
+/// The fault of a body that could not be read to its end.
+pub(crate) fn unread(error: BoxError) -> Box<Fault> {
+    match is_limit(&*error) {
+        true => Fault::new(Reason::BodyTooLarge, "the body is larger than allowed here"),
+        false => Fault::new(Reason::UnreadableBody, "the body cannot be read to its end"),
+    }
+}
+
+/// How the body of a request is to be read.
+pub(crate) fn media(route: &Route, parts: &Parts) -> Outcome<Media> {
+    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Err(Fault::new(
+            Reason::UnsupportedMediaType,
+            "the body is encoded",
+        ));
+    }
+    match headers::media(&parts.headers) {
+        Media::Untyped if route.style.untyped_is_form() => Ok(Media::Form),
+        Media::Untyped => Ok(Media::Json),
+        media => Ok(media),
+    }
+}
+
+/// The fault of a body that is of no type that is read here.
+pub(crate) fn unsupported() -> Box<Fault> {
+    Fault::new(
+        Reason::UnsupportedMediaType,
+        "the body is neither application/json nor application/x-www-form-urlencoded",
+    )
+}
+
 impl Incoming<'_> {
     fn decoder(&self) -> Decoder<'_> {
         Decoder {
@@ -87,49 +116,22 @@ impl Incoming<'_> {
         }
     }
 
-    /// The messages of the call, each in its frame.
-    pub(crate) fn frames(&self) -> Outcome<Bytes> {
-        let mut out = Vec::with_capacity(64 + self.body.len());
-        let streaming = self.route.rule.method.client_streaming;
-        if streaming && self.body.is_empty() && self.route.body != BodyPlan::None {
-            return Ok(Bytes::new());
-        }
-        if streaming && self.media()? == Media::Json {
-            self.stream(&mut out)?;
-        } else {
-            let start = frames::open(&mut out);
-            let mut given = Vec::new();
-            self.body(&mut out, &mut given)?;
-            self.rest(start, &mut out, &given)?;
-            frames::close(&mut out, start);
-        }
-        Ok(Bytes::from(out))
+    /// Appends the message, in its frame.
+    pub(crate) fn frame(&self, out: &mut Vec<u8>) -> Outcome<()> {
+        let start = frames::open(out);
+        let mut given = Vec::new();
+        self.body(out, &mut given)?;
+        self.rest(start, out, &given)?;
+        frames::close(out, start);
+        Ok(())
     }
 
     /// Appends what does not come from the body to the message at `start`.
     fn rest(&self, start: usize, out: &mut Vec<u8>, given: &[FieldPath]) -> Outcome<()> {
         self.query(out)?;
         bind::path::bind(&self.decoder(), &self.route.variables, self.captures, out)?;
-        self.headers(start, out);
+        self.headers(start, out)?;
         self.update_mask(start, out, given)
-    }
-
-    fn media(&self) -> Outcome<Media> {
-        if self.body.is_empty() {
-            return Ok(Media::Untyped);
-        }
-        let encoding = self.parts.headers.get(header::CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| encoding != "identity") {
-            return Err(Fault::new(
-                Reason::UnsupportedMediaType,
-                "the body is encoded",
-            ));
-        }
-        match headers::media(&self.parts.headers) {
-            Media::Untyped if self.route.style.untyped_is_form() => Ok(Media::Form),
-            Media::Untyped => Ok(Media::Json),
-            media => Ok(media),
-        }
     }
 
     /// Writes the body; of a form also tells the fields that were given.
@@ -138,11 +140,8 @@ impl Incoming<'_> {
             return Ok(());
         }
         let input = self.plans.message(self.route.input);
-        match (self.route.body, self.media()?) {
-            (BodyPlan::None, _) => Err(Fault::new(
-                Reason::UnexpectedBody,
-                "the method takes no body",
-            )),
+        match (self.route.body, self.media) {
+            (BodyPlan::None, media) => self.no_body(media),
             (BodyPlan::Raw(None), _) => {
                 self.raw(out);
                 Ok(())
@@ -164,21 +163,33 @@ impl Incoming<'_> {
                 self.decoder()
                     .field_document(self.body, self.limits.depth, field, out)
             }
-            (_, Media::Other | Media::Untyped) => Err(Fault::new(
-                Reason::UnsupportedMediaType,
-                "the body is neither application/json nor application/x-www-form-urlencoded",
-            )),
+            (_, Media::Other | Media::Untyped) => Err(unsupported()),
         }
+    }
+
+    /// Some clients send an empty object with every request, which says nothing.
+    fn no_body(&self, media: Media) -> Outcome<()> {
+        let refused = || Fault::new(Reason::UnexpectedBody, "the method takes no body");
+        let mut reader = Reader::new(self.body, self.limits.depth)?;
+        if media != Media::Json || reader.start()? != Start::Object {
+            return Err(refused());
+        }
+        reader.enter()?;
+        let mut first = true;
+        while let Some(key) = reader.key(&mut first)? {
+            if !self.route.style.ignore_unknown {
+                return Err(refused().in_field(&key));
+            }
+            reader.skip()?;
+        }
+        reader.end()
     }
 
     /// The fields of a `google.api.HttpBody`.
     fn raw(&self, out: &mut Vec<u8>) {
-        if let Some(kind) = self
-            .parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-        {
+        let kind = self.parts.headers.get(header::CONTENT_TYPE);
+        let kind = kind.filter(|_| !self.continues);
+        if let Some(kind) = kind.and_then(|kind| kind.to_str().ok()) {
             wire::put_bytes(out, 1, kind.as_bytes());
         }
         wire::put_bytes(out, 2, self.body);
@@ -237,19 +248,33 @@ impl Incoming<'_> {
     }
 
     /// Headers that stand for fields which are still unset.
-    fn headers(&self, start: usize, out: &mut Vec<u8>) {
-        let key = || header_text(&self.parts.headers, &headers::IDEMPOTENCY_KEY);
-        let tag = || headers::if_match(&self.parts.headers);
-        for (field, value) in [
-            (self.route.request_id, &key as &dyn Fn() -> _),
-            (self.route.etag, &tag),
-        ] {
-            if let Some(field) = field
-                && let Some(value) = value()
-                && !wire::has_field(&out[start..], field)
-            {
-                wire::put_bytes(out, field, value.as_bytes());
+    fn headers(&self, start: usize, out: &mut Vec<u8>) -> Outcome<()> {
+        if let Some(field) = self.route.request_id
+            && let Some(key) = header_text(&self.parts.headers, &headers::IDEMPOTENCY_KEY)
+            && !wire::has_field(&out[start..], field)
+        {
+            // The draft has it in quotes, and many clients send it without.
+            let quoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+            wire::put_bytes(out, field, quoted.unwrap_or(key).as_bytes());
+        }
+        let Some(EtagAt { within, number }) = self.route.etag else {
+            return Ok(());
+        };
+        let Some(tag) = headers::if_match(&self.parts.headers)? else {
+            return Ok(());
+        };
+        match within {
+            None if !wire::has_field(&out[start..], number) => {
+                wire::put_bytes(out, number, tag.as_bytes());
+                Ok(())
             }
+            Some(outer) if !wire::has_field_within(&out[start..], outer, number) => {
+                wire::put_nested(out, outer, |out| {
+                    wire::put_bytes(out, number, tag.as_bytes());
+                    Ok(())
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -265,8 +290,8 @@ impl Incoming<'_> {
         if wire::has_field(&out[start..], mask) {
             return Ok(());
         }
-        let paths = match self.media()? {
-            Media::Json => mask::paths(self.plans, resource, self.body, self.limits.depth)?,
+        let paths = match self.media {
+            Media::Json => mask::paths(&self.decoder(), resource, self.body, self.limits.depth)?,
             _ => given.iter().map(|path| self.dotted(path)).collect(),
         };
         wire::put_nested(out, mask, |out| {
@@ -281,48 +306,6 @@ impl Incoming<'_> {
     fn dotted(&self, path: &FieldPath) -> String {
         let name = |(id, index): &(usize, usize)| &*self.plans.message(*id).fields[*index].name;
         path.iter().map(name).collect::<Vec<_>>().join(".")
-    }
-
-    /// The messages of a client stream: documents one after the other, or
-    /// the elements of one array.
-    fn stream(&self, out: &mut Vec<u8>) -> Outcome<()> {
-        let mut reader = Reader::new(self.body, self.limits.depth)?;
-        let known = self.plans.message(self.route.input).known;
-        let array = reader.start()? == Start::Array && known != Some(Known::ListValue);
-        if !array {
-            while !reader.is_done() {
-                self.streamed(&mut reader, out)?;
-            }
-            return Ok(());
-        }
-        reader.enter()?;
-        let (mut first, mut index) = (true, 0);
-        while reader.element(&mut first)? {
-            self.streamed(&mut reader, out)
-                .map_err(|fault| fault.in_index(index))?;
-            index += 1;
-        }
-        reader.end()
-    }
-
-    fn streamed(&self, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Outcome<()> {
-        let start = frames::open(out);
-        match self.route.body {
-            BodyPlan::Whole => self.decoder().message(reader, self.route.input, out)?,
-            BodyPlan::Field(index) => {
-                let field = &self.plans.message(self.route.input).fields[index];
-                self.decoder().member(reader, field, out)?;
-            }
-            BodyPlan::None | BodyPlan::Raw(_) => {
-                return Err(Fault::new(
-                    Reason::UnexpectedBody,
-                    "the method takes no JSON",
-                ));
-            }
-        }
-        self.rest(start, out, &[])?;
-        frames::close(out, start);
-        Ok(())
     }
 }
 

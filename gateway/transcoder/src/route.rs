@@ -6,6 +6,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use crate::bind::FieldPath;
+use crate::bind::path::Decoding;
 use crate::plan::{Field, MessageId};
 use crate::router;
 use crate::style::Style;
@@ -60,12 +61,13 @@ pub(crate) struct Route {
     pub(crate) body: BodyPlan,
     pub(crate) response: ResponsePlan,
     pub(crate) success: StatusCode,
-    /// Fields of the request that HTTP headers map to, by number.
+    /// Fields of the request that HTTP headers map to.
     pub(crate) request_id: Option<u32>,
-    pub(crate) etag: Option<u32>,
+    pub(crate) etag: Option<EtagAt>,
     /// The field mask that a PATCH fills by itself.
     pub(crate) update_mask: Option<u32>,
-    /// The paths below the body's field that the path decides, not the body.
+    /// The paths below the body's field that are no changes: what the path
+    /// decides, and the `etag`, which is a condition (AIP-154).
     pub(crate) unmasked: Vec<String>,
     /// Where the response has its `etag`.
     pub(crate) response_etag: Option<EtagAt>,
@@ -85,7 +87,7 @@ pub(crate) struct PathVariable {
     pub(crate) field: FieldPath,
     pub(crate) start: usize,
     pub(crate) end: usize,
-    pub(crate) multi: bool,
+    pub(crate) decoding: Decoding,
 }
 
 /// What the HTTP body is.

@@ -1,5 +1,6 @@
 //! From a path to a route, at a cost that does not grow with the routes.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use http::Method;
@@ -149,19 +150,28 @@ impl Trie {
         };
         if let Some(last) = segments.last().copied() {
             for (colon, _) in last.match_indices(':') {
-                let verb = &last[colon + 1..];
-                if verb.len() > self.longest_verb || !self.verbs.contains(verb) {
+                let Some(verb) = self.verb(&last[colon + 1..]) else {
                     continue;
-                }
+                };
                 let end = segments.len() - 1;
                 segments[end] = &last[..colon];
-                if let Some(route) = self.walk(0, &segments, Some(verb)) {
+                if let Some(route) = self.walk(0, &segments, Some(&verb)) {
                     return Some((route, segments));
                 }
                 segments[end] = last;
             }
         }
         self.walk(0, &segments, None).map(|route| (route, segments))
+    }
+
+    /// A verb that some template has, decoded.
+    fn verb<'v>(&self, text: &'v str) -> Option<Cow<'v, str>> {
+        // One byte is three of them at most.
+        if text.len() > self.longest_verb * 3 {
+            return None;
+        }
+        let verb = percent_decode_str(text).decode_utf8().ok()?;
+        self.verbs.contains(&*verb).then_some(verb)
     }
 
     /// Literal before `*` before `**`, going back where that leads nowhere.

@@ -65,15 +65,41 @@ impl HttpRule {
         }
     }
 
-    /// The rules of a `google.api.Http` JSON document: `{"rules": [...]}`,
-    /// also as the `http` member of a service configuration.
-    pub(crate) fn from_json(text: &str) -> Result<Vec<Self>, String> {
-        let document: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        let http = document.get("http").unwrap_or(&document);
-        let Some(rules) = http.get("rules").and_then(|rules| rules.as_array()) else {
-            return Err("the document has no \"rules\"".into());
+    /// Whether the rule is for a method, by google.api.DocumentationRule's
+    /// syntax of selectors: names separated by commas, of which the last part
+    /// may be `*` for one or more parts.
+    pub(crate) fn selects(&self, method: &str) -> bool {
+        self.selectors().any(|selector| {
+            let under = |prefix: &str| method.starts_with(prefix) && method.len() > prefix.len();
+            match selector.strip_suffix('*') {
+                Some(prefix) => under(prefix),
+                None => selector == method,
+            }
+        })
+    }
+
+    /// The selectors of the rule.
+    pub(crate) fn selectors(&self) -> impl Iterator<Item = &str> {
+        self.selector.split(',').map(str::trim)
+    }
+
+    fn check_selector(&self) -> Result<(), String> {
+        let is_name = |text: &str| {
+            let part = |part: &str| {
+                let first = part.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+                first && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            };
+            text.split('.').all(part)
         };
-        rules.iter().map(Self::from_value).collect()
+        let is_selector = |text: &str| match text.strip_suffix('*') {
+            Some("") => true,
+            Some(prefix) => prefix.strip_suffix('.').is_some_and(is_name),
+            None => is_name(text),
+        };
+        match self.selectors().all(is_selector) {
+            true => Ok(()),
+            false => Err(format!("{:?} is no selector of methods", self.selector)),
+        }
     }
 
     fn from_value(value: &serde_json::Value) -> Result<Self, String> {
@@ -99,6 +125,50 @@ impl HttpRule {
             }
         }
         Ok(rule)
+    }
+}
+
+/// `google.api.Http`.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) rules: Vec<HttpRule>,
+    pub(crate) fully_decode_reserved_expansion: bool,
+}
+
+impl Document {
+    /// Reads `{"rules": [...]}`, also as the `http` member of a service
+    /// configuration.
+    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
+        Self::from_value(&serde_json::from_str(text).map_err(|error| error.to_string())?)
+    }
+
+    /// Reads the same from YAML.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn from_yaml(text: &str) -> Result<Self, String> {
+        Self::from_value(&serde_saphyr::from_str(text).map_err(|error| error.to_string())?)
+    }
+
+    fn from_value(document: &serde_json::Value) -> Result<Self, String> {
+        let http = document.get("http").unwrap_or(document);
+        let Some(rules) = http.get("rules").and_then(|rules| rules.as_array()) else {
+            return Err("the document has no \"rules\"".into());
+        };
+        let names = [
+            "fullyDecodeReservedExpansion",
+            "fully_decode_reserved_expansion",
+        ];
+        let fully = names.iter().find_map(|name| http.get(name));
+        let fully = fully.map_or(Some(false), |fully| fully.as_bool());
+        let rules: Vec<_> = rules
+            .iter()
+            .map(HttpRule::from_value)
+            .collect::<Result<_, _>>()?;
+        rules.iter().try_for_each(HttpRule::check_selector)?;
+        Ok(Self {
+            rules,
+            fully_decode_reserved_expansion: fully
+                .ok_or("\"fully_decode_reserved_expansion\" is true or false")?,
+        })
     }
 }
 
@@ -150,11 +220,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_selector_is_a_list_of_names_and_of_beginnings_of_names() {
+        let rule = |selector: &str| HttpRule {
+            selector: selector.into(),
+            ..HttpRule::default()
+        };
+        for (selector, method, want) in [
+            ("a.v1.S.Get", "a.v1.S.Get", true),
+            ("a.v1.S.Get", "a.v1.S.GetAll", false),
+            ("a.v1.S.*", "a.v1.S.Get", true),
+            ("a.*", "a.v1.S.Get", true),
+            ("*", "a.v1.S.Get", true),
+            ("a.v1.S.*", "a.v1.S2.Get", false),
+            ("b.S.Get, a.v1.S.*", "a.v1.S.Get", true),
+            ("b.S.Get,c.*", "a.v1.S.Get", false),
+        ] {
+            assert_eq!(rule(selector).selects(method), want, "{selector}");
+            assert_eq!(rule(selector).check_selector(), Ok(()), "{selector}");
+        }
+        for wrong in [
+            "", "a.b*", "a.*.c", "**", ".a", "a..b", "a,", "1a.b", "a.b c",
+        ] {
+            assert!(rule(wrong).check_selector().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn rules_are_read_from_a_service_configuration() {
         let text = r#"{"http": {"rules": [
             {"selector": "a.B.C", "get": "/v1/x", "response_body": "y",
              "additionalBindings": [{"custom": {"kind": "*", "path": "/z"}, "body": "*"}]}]}}"#;
-        let rules = HttpRule::from_json(text).unwrap();
+        let rules = Document::from_json(text).unwrap().rules;
         assert_eq!(rules[0].selector, "a.B.C");
         assert_eq!(rules[0].target(), Ok((Some(Method::GET), "/v1/x")));
         assert_eq!(rules[0].additional_bindings[0].target(), Ok((None, "/z")));
@@ -169,8 +265,10 @@ mod tests {
             r#"{"rules": [{"selector": "a", "get": "/a", "put": "/b"}]}"#,
             r#"{"rules": [{"selector": "a", "fetch": "/a"}]}"#,
             r#"{"rules": [{"selector": "a", "custom": {"kind": "x"}}]}"#,
+            r#"{"rules": [{"selector": "a*", "get": "/a"}]}"#,
+            r#"{"rules": [], "fullyDecodeReservedExpansion": 1}"#,
         ] {
-            assert!(HttpRule::from_json(text).is_err(), "{text}");
+            assert!(Document::from_json(text).is_err(), "{text}");
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http_body::Frame;
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use crate::frames::Frames;
@@ -14,6 +16,7 @@ use crate::problem::{ErrorShape, Problem};
 use crate::response;
 use crate::route::{ResponsePlan, Route};
 use crate::transcoder::Inner;
+use crate::uplink::Failure;
 use crate::{Body, BoxError, headers};
 
 /// Messages that are ready together are sent together, up to this size.
@@ -33,32 +36,34 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The first media type of `accept` that is known here.
+    /// What `accept` likes best of what there is; of equals the first one.
+    /// Whoever accepts nothing of it gets lines.
     pub(crate) fn of(route: &Route, headers: &HeaderMap) -> Self {
         if matches!(route.response, ResponsePlan::Raw(_)) {
             return Self::Raw;
         }
-        let values = headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let values = headers.get_all(header::ACCEPT).iter();
+        let values = values.filter_map(|value| value.to_str().ok());
+        let (mut best, mut liked) = (Self::Lines, 0);
         for item in values.flat_map(|value| value.split(',')) {
             let (kind, parameters) = item.split_once(';').unwrap_or((item, ""));
-            if parameters
-                .replace(' ', "")
-                .split(';')
-                .any(|p| matches!(p, "q=0" | "q=0.0"))
+            let quality = quality(parameters);
+            if let Some(framing) = Self::named(kind)
+                && quality > liked
             {
-                continue;
-            }
-            match kind.trim().to_ascii_lowercase().as_str() {
-                "text/event-stream" => return Self::Events,
-                "application/json" => return Self::Array,
-                "application/x-ndjson" | "application/jsonl" => return Self::Lines,
-                _ => {}
+                (best, liked) = (framing, quality);
             }
         }
-        Self::Lines
+        best
+    }
+
+    fn named(media_type: &str) -> Option<Self> {
+        Some(match media_type.trim().to_ascii_lowercase().as_str() {
+            "text/event-stream" | "text/*" => Self::Events,
+            "application/json" => Self::Array,
+            "application/x-ndjson" | "application/jsonl" | "application/*" | "*/*" => Self::Lines,
+            _ => return None,
+        })
     }
 
     fn content_type(self) -> HeaderValue {
@@ -71,64 +76,52 @@ impl Framing {
     }
 }
 
-/// The response to a server-streaming call that has begun well. `first` is
-/// what was there at once.
-pub(crate) fn respond<R>(
-    inner: Arc<Inner>,
-    route: Arc<Route>,
-    errors: Arc<dyn ErrorShape>,
-    framing: Framing,
-    metadata: &HeaderMap,
-    frames: Frames<R>,
-    first: Option<Bytes>,
-) -> http::Response<Body>
-where
-    R: http_body::Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
-{
-    let mut content_type = framing.content_type();
-    if framing == Framing::Raw
-        && let Some(first) = &first
-        && let Ok(printed) = response::print(&inner.plans, &route, first)
-    {
-        content_type = printed.content_type;
+/// The weight of a media range (RFC 9110, 12.4.2), in thousandths; one that is
+/// malformed counts as none.
+fn quality(parameters: &str) -> u16 {
+    let mut parameters = parameters.split(';').filter_map(|p| p.split_once('='));
+    let weight = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    let weight = weight.and_then(|(_, weight)| weight.trim().parse::<f32>().ok());
+    // A float becomes the nearest number that there is.
+    (weight.unwrap_or(1.0).clamp(0.0, 1.0) * 1000.0).round() as u16
+}
+
+/// Tells proxies that nothing else is to be told.
+pub(crate) struct Heartbeat {
+    every: Duration,
+    next: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    /// An empty comment, as the HTML standard advises for server-sent events.
+    const BEAT: &[u8] = b":\n\n";
+
+    pub(crate) fn new(every: Duration) -> Self {
+        let next = Box::pin(tokio::time::sleep(every));
+        Self { every, next }
     }
-    let status = headers::chosen_status(metadata).unwrap_or(route.success);
-    let stream = Stream {
-        inner,
-        route,
-        errors,
-        framing,
-        frames,
-        first,
-        begun: false,
-        done: false,
-    };
-    let mut response = http::Response::new(Body::new(stream));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    if framing == Framing::Events {
-        let no_cache = HeaderValue::from_static("no-cache");
-        response
-            .headers_mut()
-            .insert(header::CACHE_CONTROL, no_cache);
+
+    fn put_off(&mut self) {
+        let next = Instant::now() + self.every;
+        self.next.as_mut().reset(next);
     }
-    headers::response(metadata, response.headers_mut());
-    response
 }
 
 /// The body of a stream. It reads no further than it is read.
-struct Stream<R> {
-    inner: Arc<Inner>,
-    route: Arc<Route>,
-    errors: Arc<dyn ErrorShape>,
-    framing: Framing,
-    frames: Frames<R>,
-    first: Option<Bytes>,
-    begun: bool,
-    done: bool,
+pub(crate) struct Stream<R> {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) errors: Arc<dyn ErrorShape>,
+    pub(crate) framing: Framing,
+    pub(crate) frames: Frames<R>,
+    /// What was there at once.
+    pub(crate) first: Option<Bytes>,
+    /// Of a request that streams too.
+    pub(crate) failure: Option<Arc<Failure>>,
+    /// Of server-sent events.
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) begun: bool,
+    pub(crate) done: bool,
 }
 
 impl<R> http_body::Body for Stream<R>
@@ -146,19 +139,25 @@ where
         let this = &mut *self;
         let mut out = Vec::new();
         while !this.done && out.len() < CHUNK {
-            let next = match this.first.take() {
-                Some(first) => Poll::Ready(Some(Ok(first))),
-                None => this.frames.poll_next(cx),
-            };
-            match next {
-                Poll::Pending if out.is_empty() => return Poll::Pending,
+            match this.poll_next(cx) {
+                Poll::Pending if out.is_empty() => match &mut this.heartbeat {
+                    Some(heart) => {
+                        ready!(heart.next.as_mut().poll(cx));
+                        out.extend_from_slice(Heartbeat::BEAT);
+                        break;
+                    }
+                    None => return Poll::Pending,
+                },
                 Poll::Pending => break,
                 Poll::Ready(next) => {
-                    if let Err(status) = this.next(next, &mut out) {
+                    if let Err(status) = this.write_next(next, &mut out) {
                         return Poll::Ready(Some(Err(status)));
                     }
                 }
             }
+        }
+        if let Some(heart) = &mut this.heartbeat {
+            heart.put_off();
         }
         match out.is_empty() {
             true => Poll::Ready(None),
@@ -172,30 +171,70 @@ where
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
+    /// The response to a call that has begun well.
+    pub(crate) fn respond(self, metadata: &HeaderMap) -> http::Response<Body> {
+        let mut content_type = self.framing.content_type();
+        if self.framing == Framing::Raw
+            && let Some(first) = &self.first
+            && let Ok(printed) = response::print(&self.inner.plans, &self.route, first)
+        {
+            content_type = printed.content_type;
+        }
+        let framing = self.framing;
+        let status = headers::chosen_status(metadata).unwrap_or(self.route.success);
+        let mut response = http::Response::new(Body::new(self));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, content_type);
+        if framing == Framing::Events {
+            let no_cache = HeaderValue::from_static("no-cache");
+            headers.insert(header::CACHE_CONTROL, no_cache);
+        }
+        headers::response(metadata, headers);
+        response
+    }
+
+    /// The next message, or how the call ended. What is wrong with the request
+    /// says more than what the service makes of it.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Option<Box<Problem>>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Ok(first));
+        }
+        if let Some(failure) = &self.failure
+            && let Poll::Ready(problem) = failure.poll(cx)
+        {
+            return Poll::Ready(Err(Some(problem)));
+        }
+        let ended = match ready!(self.frames.poll_next(cx)) {
+            Some(Ok(message)) => return Poll::Ready(Ok(message)),
+            Some(Err(status)) => Err(Box::new(Problem::new(status))),
+            None => outcome(self.frames.trailers()),
+        };
+        let failure = self.failure.as_ref().and_then(|failure| failure.take());
+        Poll::Ready(Err(ended.err().map(|problem| failure.unwrap_or(problem))))
+    }
+
     /// Writes a message or the end. Only raw bytes have no way to tell of an
     /// error; their stream breaks off.
-    fn next(
+    fn write_next(
         &mut self,
-        next: Option<Result<Bytes, Status>>,
+        next: Result<Bytes, Option<Box<Problem>>>,
         out: &mut Vec<u8>,
     ) -> Result<(), Status> {
         let problem = match next {
-            Some(Ok(message)) => match response::print(&self.inner.plans, &self.route, &message) {
+            Ok(message) => match response::print(&self.inner.plans, &self.route, &message) {
                 Ok(printed) => {
                     self.write(&printed.body, false, out);
                     return Ok(());
                 }
-                Err(stop) => Some(response::unprintable(&stop)),
+                Err(stop) => Some(Box::new(response::unprintable(&stop))),
             },
-            Some(Err(status)) => Some(Problem::new(status)),
-            None => outcome(self.frames.trailers())
-                .err()
-                .map(|problem| *problem),
+            Err(ended) => ended,
         };
         self.done = true;
         match problem {
             Some(problem) if self.framing == Framing::Raw => return Err(problem.status),
-            Some(problem) => self.error(problem, out),
+            Some(problem) => self.error(*problem, out),
             None => {}
         }
         if self.framing == Framing::Array {

@@ -233,6 +233,11 @@ impl Parser<'_> {
         {
             return self.refuse("a character that no path has");
         }
+        let broken =
+            |text: &str| text.len() < 2 || !text.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+        if raw.split('%').skip(1).any(broken) {
+            return self.refuse("a percent sign that encodes nothing");
+        }
         if raw.to_ascii_lowercase().contains("%2f") {
             return self.refuse("an encoded slash");
         }
@@ -328,6 +333,10 @@ mod tests {
             ("/v1:a/b", "! unexpected character at offset 5"),
             ("/v1/a?b", "! a character that no path has at offset 4"),
             ("/v1/a%2Fb", "! an encoded slash at offset 4"),
+            (
+                "/v1/a%2",
+                "! a percent sign that encodes nothing at offset 4",
+            ),
             (
                 "/v1/%ff",
                 "! percent-encoding that is not UTF-8 at offset 4",

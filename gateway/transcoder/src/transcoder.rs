@@ -1,32 +1,25 @@
 //! The one type that everything hangs on.
 
 use std::sync::Arc;
-use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
-use http::{Method, StatusCode};
-use http_body_util::Full;
-use tonic::{Code, Status};
-use tower::{Service, ServiceExt as _};
+use http::Method;
+use tower::Service;
 
 use crate::builder::{Builder, Limits};
-use crate::frames::Frames;
 use crate::headers::{self, Forward};
 use crate::plan::Plans;
-use crate::problem::{self, ErrorShape, Problem};
-use crate::request::{Incoming, collect};
-use crate::response::{self, Asked};
+use crate::problem::ErrorShape;
 use crate::route::{MethodInfo, Route, Rule};
 use crate::router::Router;
 use crate::service::TranscodeService;
-use crate::stream::{self, Framing};
 use crate::{Body, BoxError};
 
 /// Transcodes HTTP requests to gRPC calls. Cheap to clone.
 #[derive(Clone)]
 pub struct Transcoder {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What all clones share; it never changes.
@@ -37,13 +30,14 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) forward: Forward,
     pub(crate) stream_errors: Arc<dyn ErrorShape>,
+    pub(crate) heartbeat: Option<Duration>,
 }
 
 /// A rule that was found for a request, with the values from its path.
 #[derive(Clone, Debug)]
 pub struct Matched {
-    route: Arc<Route>,
-    captures: Vec<String>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) captures: Vec<String>,
 }
 
 impl Matched {
@@ -103,6 +97,11 @@ impl Transcoder {
         }
     }
 
+    #[cfg(feature = "openapi")]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Finds the rule for a request by its method and its percent-encoded
     /// path. HEAD finds the rules of GET.
     pub fn route(&self, method: &Method, path: &str) -> Result<Matched, RouteError> {
@@ -146,207 +145,21 @@ impl Transcoder {
     where
         S: Service<http::Request<Body>, Response = http::Response<R>>,
         S::Error: Into<BoxError>,
-        B: http_body::Body<Data = Bytes>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
         R: http_body::Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
         let head = request.method() == Method::HEAD;
-        match self.attempt(matched, request, grpc, errors).await {
+        let applied = headers::applied_wait(request.headers());
+        let mut response = match self.attempt(matched, request, grpc, errors).await {
             Ok(response) => response,
             Err(problem) => problem.with_plans(&self.inner.plans).answer(errors, head),
-        }
-    }
-
-    async fn attempt<S, B, R>(
-        &self,
-        matched: Matched,
-        request: http::Request<B>,
-        grpc: S,
-        errors: &dyn ErrorShape,
-    ) -> Result<http::Response<Body>, Box<Problem>>
-    where
-        S: Service<http::Request<Body>, Response = http::Response<R>>,
-        S::Error: Into<BoxError>,
-        B: http_body::Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-        R: http_body::Body<Data = Bytes> + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        let (parts, body) = request.into_parts();
-        let asked = Asked::of(&parts);
-        let framing = Framing::of(&matched.route, &parts.headers);
-        let body = collect(body, self.inner.limits.body)
-            .await
-            .map_err(|f| f.into_problem())?;
-        let call = self
-            .grpc_request(&matched, parts, &body)
-            .map_err(|f| f.into_problem())?;
-        drop(body);
-        let route = matched.route;
-        let answer = grpc
-            .oneshot(call)
-            .await
-            .map_err(|error| unreachable(error.into()))?;
-        let (answer, body) = answer.into_parts();
-        match response::status(&answer.headers) {
-            Some(Err(status)) => return Err(failed(status, &answer.headers)),
-            None if !is_grpc(&answer) => {
-                return Err(Box::new(response::not_grpc(answer.status)));
-            }
-            _ => {}
-        }
-        if route.rule.method.server_streaming {
-            let errors = errors
-                .for_stream()
-                .unwrap_or_else(|| self.inner.stream_errors.clone());
-            let streamed = self
-                .streaming(route, errors, framing, &answer.headers, body)
-                .await;
-            // The stream may have no end to tell the length of.
-            return match asked.method == Method::HEAD {
-                true => streamed.map(|response| response.map(|_| Body::empty())),
-                false => streamed,
-            };
-        }
-        self.unary(&route, &asked, answer.headers, body).await
-    }
-
-    /// The request of the gRPC call, with the HTTP request's extensions.
-    fn grpc_request(
-        &self,
-        matched: &Matched,
-        parts: http::request::Parts,
-        body: &[u8],
-    ) -> crate::fault::Outcome<http::Request<Body>> {
-        let inner = &*self.inner;
-        let frames = Incoming {
-            plans: &inner.plans,
-            route: &matched.route,
-            captures: &matched.captures,
-            limits: inner.limits,
-            parts: &parts,
-            body,
-        }
-        .frames()?;
-        let mut request = http::Request::new(Body::new(Full::new(frames)));
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = http::Version::HTTP_2;
-        *request.uri_mut() = matched.route.uri.clone();
-        *request.headers_mut() = headers::request(&parts.headers, &inner.forward);
-        *request.extensions_mut() = parts.extensions;
-        Ok(request)
-    }
-
-    async fn unary<R>(
-        &self,
-        route: &Route,
-        asked: &Asked,
-        mut metadata: HeaderMap,
-        body: R,
-    ) -> Result<http::Response<Body>, Box<Problem>>
-    where
-        R: http_body::Body<Data = Bytes> + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        let mut frames = Frames::new(body);
-        let mut message = None;
-        while let Some(next) = frames.next().await {
-            let next = next.map_err(|status| Box::new(Problem::new(status)))?;
-            if message.replace(next).is_some() {
-                return Err(malformed("the service answered with more than one message"));
-            }
-        }
-        if let Some(trailers) = frames.trailers() {
-            if let Some(Err(status)) = response::status(trailers) {
-                return Err(failed(status, &metadata));
-            }
-            for (name, value) in trailers {
-                metadata.append(name.clone(), value.clone());
-            }
-        }
-        match (response::status(&metadata), message) {
-            (Some(_), Some(message)) => {
-                response::unary(&self.inner.plans, route, asked, &metadata, &message)
-            }
-            (Some(_), None) => Err(malformed("the service answered OK without a message")),
-            (None, _) => Err(Box::new(response::not_grpc(StatusCode::OK))),
-        }
-    }
-
-    /// What the stream has at once decides the status: an error that comes
-    /// first is an answer like any other. But a quiet stream is not waited
-    /// for, since its reader wants to know that it has begun.
-    async fn streaming<R>(
-        &self,
-        route: Arc<Route>,
-        errors: Arc<dyn ErrorShape>,
-        framing: Framing,
-        metadata: &HeaderMap,
-        body: R,
-    ) -> Result<http::Response<Body>, Box<Problem>>
-    where
-        R: http_body::Body<Data = Bytes> + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        let mut frames = Frames::new(body);
-        let first = std::future::poll_fn(|cx| Poll::Ready(frames.poll_next(cx))).await;
-        let first = match first {
-            Poll::Pending => None,
-            Poll::Ready(Some(Ok(message))) => Some(message),
-            Poll::Ready(Some(Err(status))) => return Err(failed(status, metadata)),
-            Poll::Ready(None) => {
-                if let Some(Err(status)) = frames.trailers().and_then(response::status) {
-                    return Err(failed(status, metadata));
-                }
-                None
-            }
         };
-        Ok(stream::respond(
-            self.inner.clone(),
-            route,
-            errors,
-            framing,
-            metadata,
-            frames,
-            first,
-        ))
+        if let Some(applied) = applied {
+            let headers = response.headers_mut();
+            headers.insert(headers::PREFERENCE_APPLIED, applied);
+        }
+        response
     }
-}
-
-/// Whether an answer can be gRPC at all; some services leave out the type.
-fn is_grpc(answer: &http::response::Parts) -> bool {
-    let content_type = answer.headers.get(header::CONTENT_TYPE);
-    let typed = content_type.is_none_or(|value| value.as_bytes().starts_with(b"application/grpc"));
-    answer.status == StatusCode::OK && typed
-}
-
-/// The problem of a call that failed; its headers' metadata counts too.
-fn failed(status: Status, metadata: &HeaderMap) -> Box<Problem> {
-    let mut problem = Problem::new(status);
-    let trailers = problem.status.metadata().clone().into_headers();
-    for headers in [&trailers, metadata] {
-        headers::response(headers, &mut problem.headers);
-    }
-    let chosen = headers::chosen_status(&trailers).or_else(|| headers::chosen_status(metadata));
-    if let Some(status) = chosen.filter(|status| status.as_u16() >= 400) {
-        problem.http_status = status;
-    }
-    Box::new(problem)
-}
-
-fn malformed(message: &str) -> Box<Problem> {
-    Box::new(problem::own(Code::Internal, "MALFORMED_RESPONSE", message))
-}
-
-/// The problem of a service that could not be called.
-fn unreachable(error: BoxError) -> Box<Problem> {
-    Box::new(match Status::try_from_error(error) {
-        Ok(status) => Problem::new(status),
-        Err(error) => problem::own(
-            Code::Unavailable,
-            "SERVICE_UNREACHABLE",
-            format!("the service cannot be reached: {error}"),
-        ),
-    })
 }

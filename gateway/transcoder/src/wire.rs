@@ -8,8 +8,9 @@ pub(crate) const START_GROUP: u8 = 3;
 pub(crate) const END_GROUP: u8 = 4;
 pub(crate) const FIXED32: u8 = 5;
 
-/// Groups inside groups that are skipped over before a message is refused.
-const GROUPS: usize = 32;
+/// Groups inside groups that are skipped over before a message is refused, as
+/// in prost.
+const GROUPS: usize = 100;
 
 /// The bytes are not a protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +39,29 @@ impl<'a> Wire<'a> {
     /// The next field's number and wire type.
     #[inline]
     pub(crate) fn tag(&mut self) -> Result<Option<(u32, u8)>, Malformed> {
+        Ok(self.raw_tag()?.map(|tag| (tag >> 3, (tag & 7) as u8)))
+    }
+
+    /// The next field's number and wire type as one number.
+    #[inline]
+    pub(crate) fn raw_tag(&mut self) -> Result<Option<u32>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let key = u32::try_from(self.varint()?).map_err(|_| Malformed)?;
-        if key >> 3 == 0 {
-            return Err(Malformed);
+        match u32::try_from(self.varint()?) {
+            Ok(tag @ 8..) => Ok(Some(tag)),
+            _ => Err(Malformed),
         }
-        Ok(Some((key >> 3, (key & 7) as u8)))
+    }
+
+    /// Whether the next value can be the default of its type; most that are not
+    /// show it by their first byte.
+    #[inline]
+    pub(crate) fn may_be_zero(&self, wire_type: u8) -> bool {
+        match wire_type {
+            VARINT | LEN => self.rest.first().is_some_and(|byte| byte & 0x7f == 0),
+            _ => true,
+        }
     }
 
     #[inline]
@@ -54,6 +70,10 @@ impl<'a> Wire<'a> {
             [byte, rest @ ..] if *byte < 0x80 => {
                 self.rest = rest;
                 Ok(u64::from(*byte))
+            }
+            [low, high, rest @ ..] if *high < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(*high) << 7)
             }
             _ => self.long_varint(),
         }
@@ -95,6 +115,19 @@ impl<'a> Wire<'a> {
         let (head, rest) = self.rest.split_at_checked(length).ok_or(Malformed)?;
         self.rest = rest;
         Ok(head)
+    }
+
+    /// The content of a group of field `number`.
+    pub(crate) fn group(&mut self, number: u32) -> Result<&'a [u8], Malformed> {
+        let whole = self.rest;
+        loop {
+            let content = &whole[..whole.len() - self.rest.len()];
+            match self.tag()? {
+                Some((end, END_GROUP)) if end == number => return Ok(content),
+                Some((inner, wire_type)) => self.skip(inner, wire_type)?,
+                None => return Err(Malformed),
+            }
+        }
     }
 
     /// Skips the value of field `number`.
@@ -148,6 +181,25 @@ pub(crate) fn has_field(message: &[u8], field: u32) -> bool {
     false
 }
 
+/// Whether a field of the message in a top-level field is there.
+pub(crate) fn has_field_within(message: &[u8], outer: u32, inner: u32) -> bool {
+    let mut wire = Wire::new(message);
+    while let Ok(Some((number, wire_type))) = wire.tag() {
+        if number == outer && wire_type == LEN {
+            // What is given in parts is one message in the end.
+            match wire.bytes() {
+                Ok(part) if has_field(part, inner) => return true,
+                Ok(_) => continue,
+                Err(Malformed) => return false,
+            }
+        }
+        if wire.skip(number, wire_type).is_err() {
+            return false;
+        }
+    }
+    false
+}
+
 #[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -181,6 +233,18 @@ pub(crate) fn put_nested<E>(
     let start = out.len();
     fill(out)?;
     close_nested(out, start);
+    Ok(())
+}
+
+/// Writes a group of which `fill` writes the content.
+pub(crate) fn put_group<E>(
+    out: &mut Vec<u8>,
+    number: u32,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    put_tag(out, number, START_GROUP);
+    fill(out)?;
+    put_tag(out, number, END_GROUP);
     Ok(())
 }
 

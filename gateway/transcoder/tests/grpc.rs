@@ -353,9 +353,9 @@ async fn errors_take_the_shape_they_are_given() {
             "ROUTE_NOT_FOUND there is nothing at this path",
         ),
         (
-            "/v1/echo?nope=1",
+            "/v1/echo?anny=1",
             400,
-            "UNKNOWN_QUERY_PARAMETER nope: unknown",
+            "UNKNOWN_QUERY_PARAMETER anny: unknown; did you mean \"any\"?",
         ),
     ] {
         let request = http::Request::builder()

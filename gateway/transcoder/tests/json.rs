@@ -170,7 +170,11 @@ async fn values_are_accepted_in_every_notation_and_printed_in_one() {
         ),
         (
             r#"{"any": {"@type": "x/google.protobuf.Empty", "value": {}}}"#,
-            r#"{"any":{"@type":"x/google.protobuf.Empty","value":{}}}"#,
+            r#"{"any":{"@type":"x/google.protobuf.Empty"}}"#,
+        ),
+        (
+            r#"{"any": {"@type": "x/google.protobuf.Empty"}}"#,
+            r#"{"any":{"@type":"x/google.protobuf.Empty"}}"#,
         ),
     ] {
         let got = app.json("POST /v1/echo", body).await;

@@ -94,7 +94,7 @@ async fn a_query_that_fits_no_field_is_refused_by_name() {
         ("boolValue=yes", "INVALID_VALUE", "bool_value"),
         ("enumValue=BLUE", "INVALID_VALUE", "enum_value"),
         ("child={}", "INVALID_VALUE", "child"),
-        ("struct={}", "INVALID_VALUE", "struct"),
+        ("struct=[]", "INVALID_VALUE", "struct"),
         ("stringMap=x", "INVALID_VALUE", "string_map"),
         ("int32Value[a]=1", "INVALID_VALUE", "int32_value"),
         ("int32Map[x]=1", "INVALID_VALUE", "int32_map[\"x\"]"),

@@ -237,6 +237,88 @@ fn rules_of_a_document_replace_the_annotations() {
 }
 
 #[test]
+fn a_selector_may_stand_for_several_methods_and_the_last_rule_counts() {
+    let route = |document: &str, path: &str| {
+        let transcoder = Transcoder::builder(support::descriptors())
+            .rules_from_json(document)
+            .build()
+            .unwrap();
+        let matched = transcoder.route(&http::Method::GET, path);
+        matched.map(|matched| matched.method().name.clone()).ok()
+    };
+    let document = r#"{"rules": [
+        {"selector": "library.v1.Styled.*", "get": "/star"},
+        {"selector": "library.v1.Library.Unrouted, library.v1.Library.Unrouted", "get": "/old"},
+        {"selector": "library.v1.Library.Unrouted", "get": "/new"}]}"#;
+    assert_eq!(route(document, "/star").as_deref(), Some("Echo"));
+    assert_eq!(route(document, "/new").as_deref(), Some("Unrouted"));
+    assert_eq!(route(document, "/old"), None);
+    for (selector, problem) in [
+        ("library.v2.*", "library.v2.*: no such method"),
+        (
+            "library.v1.Lib*",
+            "the rules: \"library.v1.Lib*\" is no selector of methods",
+        ),
+    ] {
+        let document = format!(r#"{{"rules": [{{"selector": "{selector}", "get": "/x"}}]}}"#);
+        let error = Transcoder::builder(support::descriptors())
+            .rules_from_json(document)
+            .build()
+            .unwrap_err();
+        assert_eq!(error.problems(), [problem]);
+    }
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn rules_may_come_from_a_service_configuration_in_yaml() {
+    let document = "
+type: google.api.Service
+config_version: 3
+name: library.example.com
+http:
+  fully_decode_reserved_expansion: true
+  rules:
+    # Comments are what a configuration is in YAML for.
+    - selector: library.v1.Library.Unrouted
+      post: /yaml/{string_value=**}:do
+      body: \"*\"
+      additional_bindings:
+        - custom: {kind: REPORT, path: /yaml}
+          response_body: child
+";
+    let transcoder = Transcoder::builder(support::descriptors())
+        .rules_from_yaml(document)
+        .build()
+        .unwrap();
+    let matched = transcoder
+        .route(&http::Method::POST, "/yaml/a/b:do")
+        .unwrap();
+    assert_eq!(
+        (matched.method().name.as_str(), matched.rule().body.as_str()),
+        ("Unrouted", "*")
+    );
+    let report = http::Method::from_bytes(b"REPORT").unwrap();
+    let matched = transcoder.route(&report, "/yaml").unwrap();
+    assert_eq!(matched.rule().response_body, "child");
+    for (document, problem) in [
+        ("http: {rules: [1]}", "the rules: a rule is an object"),
+        ("type: x", "the rules: the document has no \"rules\""),
+    ] {
+        let builder = Transcoder::builder(support::descriptors()).rules_from_yaml(document);
+        assert_eq!(builder.build().unwrap_err().problems(), [problem]);
+    }
+    let broken = Transcoder::builder(support::descriptors()).rules_from_yaml("http: [");
+    assert!(
+        broken
+            .build()
+            .unwrap_err()
+            .to_string()
+            .starts_with("the rules: ")
+    );
+}
+
+#[test]
 fn descriptors_without_options_have_no_rules() {
     let set = support::compile_text(
         r#"syntax = "proto3"; package t; message M {} service S { rpc R(M) returns (M); }"#,
@@ -244,15 +326,4 @@ fn descriptors_without_options_have_no_rules() {
     assert_eq!(Transcoder::builder(set).build().unwrap().rules().count(), 0);
     let error = Transcoder::builder(&b"\xff\xff"[..]).build().unwrap_err();
     assert!(error.problems()[0].starts_with("the descriptor set: "));
-}
-
-#[test]
-fn a_group_that_a_route_could_reach_is_refused() {
-    let set = support::compile_text(
-        r#"syntax = "proto2"; package t; import "google/api/annotations.proto";
-        message M { optional group G = 1 { optional int32 n = 2; } }
-        service S { rpc R(M) returns (M) { option (google.api.http) = { get: "/v1" }; } }"#,
-    );
-    let error = Transcoder::builder(set).build().unwrap_err();
-    assert_eq!(error.problems(), ["t.S.R: t.M.g is a group"]);
 }

@@ -2,6 +2,7 @@
 
 mod client_rotation;
 mod clients;
+mod http;
 mod input;
 mod key_import;
 mod key_policy;

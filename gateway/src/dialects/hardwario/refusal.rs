@@ -21,6 +21,17 @@ pub(super) fn answer(problem: &Problem) -> Response<Bytes> {
     }
 }
 
+/// What [`answer`] answers, for the documents.
+pub(super) fn content() -> Value {
+    serde_json::json!({
+        "application/json": {"schema": {"type": "string", "description": "What is wrong."}},
+        "text/plain": {"schema": {
+            "type": "string",
+            "description": "`not found`: there is no such device."
+        }}
+    })
+}
+
 fn not_found() -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(b"not found"));
     *response.status_mut() = StatusCode::NOT_FOUND;

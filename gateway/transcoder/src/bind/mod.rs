@@ -22,8 +22,8 @@ pub(crate) type FieldPath = Vec<(MessageId, usize)>;
 /// Why a path does not lead to a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// There is no such field.
-    Unknown,
+    /// This message has no field of the name at this place.
+    Unknown(MessageId, usize),
     /// The way leads through something that has no fields.
     NoMessage,
     /// The way is longer than anyone reads messages.
@@ -48,14 +48,14 @@ pub(crate) fn resolve<'n>(
             None => root,
             Some((id, index)) => {
                 let field = &plans.message(*id).fields[*index];
-                field.singular_message().ok_or(Lost::NoMessage)?
+                field.below().ok_or(Lost::NoMessage)?
             }
         };
         let plan = plans.message(message);
         if !path.is_empty() && !matches!(plan.known, None | Some(Known::HttpBody)) {
             return Err(Lost::NoMessage);
         }
-        path.push((message, plan.by_name(name).ok_or(Lost::Unknown)?));
+        path.push((message, plan.by_name(name).ok_or(Lost::Unknown(message, path.len()))?));
     }
     Ok(path)
 }
@@ -63,7 +63,7 @@ pub(crate) fn resolve<'n>(
 /// Whether a field can be given as text.
 pub(crate) fn has_text(plans: &Plans, field: &Field) -> bool {
     match (field.shape, field.kind) {
-        (Shape::Map, _) | (_, Kind::Group) => false,
+        (Shape::Map, _) | (_, Kind::Group(..)) => false,
         (_, Kind::Message(id)) => matches!(
             plans.message(id).known,
             Some(Known::Timestamp | Known::Duration | Known::FieldMask | Known::Wrapper)
@@ -71,6 +71,20 @@ pub(crate) fn has_text(plans: &Plans, field: &Field) -> bool {
         _ => true,
     }
 }
+
+/// Whether a field can be given as JSON in a text.
+pub(crate) fn has_json(plans: &Plans, field: &Field) -> bool {
+    let Kind::Message(id) = field.kind else {
+        return false;
+    };
+    let known = plans.message(id).known;
+    let dynamic = matches!(known, Some(Known::Struct | Known::Value | Known::ListValue));
+    dynamic || known == Some(Known::Empty)
+}
+
+/// How deep JSON in a text may be: with three messages for an object, and all
+/// [`STEPS`] in front, it stays within what servers read.
+const TEXT_DEPTH: usize = 10;
 
 /// Appends the value of the field at the end of a path.
 pub(crate) fn put(
@@ -86,9 +100,21 @@ pub(crate) fn put(
     let written = if rest.is_empty() {
         put_value(decoder, field, text, out)
     } else {
-        wire::put_nested(out, field.number, |out| put(decoder, rest, text, out))
+        put_below(field, out, |out| put(decoder, rest, text, out))
     };
     written.map_err(|fault| fault.in_field(&field.name))
+}
+
+/// Writes a field that holds a message, as a group where it is one.
+fn put_below(
+    field: &Field,
+    out: &mut Vec<u8>,
+    fill: impl FnOnce(&mut Vec<u8>) -> Outcome<()>,
+) -> Outcome<()> {
+    match field.kind {
+        Kind::Group(..) => wire::put_group(out, field.number, fill),
+        _ => wire::put_nested(out, field.number, fill),
+    }
 }
 
 fn put_value(
@@ -103,11 +129,15 @@ fn put_value(
         return Ok(());
     };
     let plan = decoder.plans.message(id);
+    if has_json(decoder.plans, field) {
+        let json = text.as_bytes();
+        return wire::put_nested(out, field.number, |out| {
+            decoder.document(json, TEXT_DEPTH, id, out)
+        });
+    }
     if !has_text(decoder.plans, field) {
-        return Err(Fault::invalid(format!(
-            "{} cannot be given as text",
-            plan.name
-        )));
+        let message = "there is no text for an object; name one of its fields";
+        return Err(Fault::invalid(message));
     }
     wire::put_nested(out, field.number, |out| match plan.known {
         Some(Known::Wrapper) => put_wrapped(decoder, plan, text, out),
@@ -146,7 +176,7 @@ pub(crate) fn put_entry(
         return Ok(());
     };
     let field = &decoder.plans.message(*id).fields[*index];
-    let written = wire::put_nested(out, field.number, |out| match (rest, field.kind) {
+    let written = put_below(field, out, |out| match (rest, field.kind) {
         ([_, ..], _) => put_entry(decoder, rest, key, text, out),
         ([], Kind::Message(entry)) if field.shape == Shape::Map => {
             put_pair(decoder, decoder.plans.message(entry), key, text, out)

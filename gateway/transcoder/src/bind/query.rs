@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use percent_encoding::percent_decode_str;
 
-use super::{FieldPath, Lost, has_text, put, put_entry, resolve};
+use super::{FieldPath, Lost, has_json, has_text, put, put_entry, resolve};
 use crate::fault::{Fault, Outcome, Reason};
 use crate::json::decode::Decoder;
+use crate::nearby;
 use crate::plan::{MessageId, Shape};
 
 /// Binds the pairs of one query or form.
@@ -50,8 +51,9 @@ impl<'d> Pairs<'d> {
                     return Err(Fault::new(Reason::TooDeep, "a name of too many fields"));
                 }
                 Err(_) if self.decoder.style.ignore_unknown => continue,
-                Err(lost) => return Err(self.lost(lost, &key)),
+                Err(lost) => return Err(self.lost(lost, name).in_field(&key)),
             };
+            let entry = entry.filter(|entry| !entry.is_empty() || !self.is_list(&path));
             self.once(&path, entry)?;
             let value = unescape(value)
                 .ok_or_else(|| Fault::invalid("the value is not UTF-8").in_field(name))?;
@@ -64,22 +66,33 @@ impl<'d> Pairs<'d> {
         Ok(())
     }
 
-    fn lost(&self, lost: Lost, key: &str) -> Box<Fault> {
+    fn lost(&self, lost: Lost, name: &str) -> Box<Fault> {
+        let Decoder { plans, style } = self.decoder;
         let message = match lost {
-            Lost::Unknown => "unknown",
-            Lost::NoMessage | Lost::TooDeep => "there are no fields below this one",
+            Lost::Unknown(id, place) => {
+                let part = name.split('.').nth(place).unwrap_or(name);
+                let near = nearby::fields(plans.message(id), part, style.proto_field_names);
+                format!("unknown{near}")
+            }
+            Lost::NoMessage | Lost::TooDeep => "there are no fields below this one".to_owned(),
         };
-        Fault::new(self.unknown, message).in_field(key)
+        Fault::new(self.unknown, message)
+    }
+
+    /// Whether a field may be given more than once.
+    fn is_list(&self, path: &FieldPath) -> bool {
+        path.last().is_some_and(|(id, index)| {
+            let plans = self.decoder.plans;
+            let field = &plans.message(*id).fields[*index];
+            let given_so = has_text(plans, field) || has_json(plans, field);
+            matches!(field.shape, Shape::List { .. }) && given_so
+        })
     }
 
     /// Only lists may be given more than once, and of a oneof only one.
     fn once(&mut self, path: &FieldPath, entry: Option<&str>) -> Outcome<()> {
         let plans = self.decoder.plans;
-        let Some((id, index)) = path.last() else {
-            return Ok(());
-        };
-        let field = &plans.message(*id).fields[*index];
-        let list = matches!(field.shape, Shape::List { .. }) && has_text(plans, field);
+        let list = self.is_list(path);
         let key = || (path.clone(), entry.unwrap_or_default().to_owned());
         let message = if !list && !self.seen.insert(key()) {
             "given twice"
@@ -106,7 +119,8 @@ impl<'d> Pairs<'d> {
     }
 }
 
-/// `map[key]` as the map and the key.
+/// `map[key]` as the map and the key; `list[]`, as some clients write lists, has
+/// an empty one.
 fn split_entry(key: &str) -> (&str, Option<&str>) {
     match key.strip_suffix(']').and_then(|key| key.split_once('[')) {
         Some((name, entry)) => (name, Some(entry)),

@@ -1,10 +1,10 @@
 //! ProtoJSON to the wire format.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use super::bits::Bits;
 use super::decode_value::Scalar;
+use super::keys::Keys;
 use super::reader::{Reader, Start};
 use crate::fault::{Fault, Outcome, Reason};
 use crate::nearby;
@@ -84,16 +84,12 @@ impl Decoder<'_> {
         expect(reader, Start::Object)?;
         reader.enter()?;
         let (mut first, mut seen, mut oneofs) = (true, Bits::default(), Bits::default());
-        while let Some(key) = reader.key(&mut first)? {
-            let Some(index) = plan.by_name(&key) else {
-                if self.style.ignore_unknown || (in_any && key == "@type") {
-                    reader.skip()?;
-                    continue;
-                }
-                let near = nearby::fields(plan, &key, self.style.proto_field_names);
-                let message = format!("unknown field{near}");
-                return Err(Fault::new(Reason::UnknownField, message).in_field(&key));
+        let mut guess = 0;
+        while reader.has_key(&mut first)? {
+            let Some(index) = self.member_index(reader, plan, guess, in_any)? else {
+                continue;
             };
+            guess = index + 1;
             let field = &plan.fields[index];
             if !seen.insert(index) {
                 return Err(duplicate("the field is given twice").in_field(&field.name));
@@ -102,6 +98,34 @@ impl Decoder<'_> {
                 .map_err(|fault| fault.in_field(&field.name))?;
         }
         Ok(())
+    }
+
+    /// Reads a key. Programs write fields in their order, so the one after the
+    /// last is looked at first. `None` if the member is to be ignored, and was.
+    #[inline]
+    fn member_index(
+        &self,
+        reader: &mut Reader<'_>,
+        plan: &Message,
+        guess: usize,
+        in_any: bool,
+    ) -> Outcome<Option<usize>> {
+        if let Some(field) = plan.fields.get(guess)
+            && reader.is_key(&field.key(self.style.proto_field_names)[1..])
+        {
+            return Ok(Some(guess));
+        }
+        let key = reader.this_key()?;
+        let index = plan.by_key(&key, self.style.proto_field_names);
+        if index.is_none() {
+            if !self.style.ignore_unknown && !(in_any && key == "@type") {
+                let near = nearby::fields(plan, &key, self.style.proto_field_names);
+                let message = format!("unknown field{near}");
+                return Err(Fault::new(Reason::UnknownField, message).in_field(&key));
+            }
+            reader.skip()?;
+        }
+        Ok(index)
     }
 
     /// Writes one member of an object, which may be null.
@@ -113,9 +137,13 @@ impl Decoder<'_> {
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
         let start = reader.start()?;
-        if start == Start::Null && !(field.shape == Shape::Singular && self.takes_null(field.kind))
+        if start == Start::Null
+            && !(field.shape == Shape::Singular && self.plans.takes_null(field.kind))
         {
             return reader.word("null");
+        }
+        if field.shape == Shape::Singular && self.passes_over(reader, start, field.kind)? {
+            return Ok(());
         }
         if let Some(oneof) = field.oneof
             && !oneofs.insert(usize::from(oneof))
@@ -123,13 +151,26 @@ impl Decoder<'_> {
             return Err(duplicate("another member of the same oneof is given too"));
         }
         match (field.shape, field.kind) {
-            (Shape::List { packed: true }, kind) => wire::put_nested(out, field.number, |out| {
-                self.elements(reader, |reader, start| {
-                    self.scalar(reader, start, kind)?.put(out);
-                    Ok(())
-                })
-            }),
+            (Shape::List { packed: true }, kind) => {
+                let (start, mut empty) = (out.len(), true);
+                wire::put_nested(out, field.number, |out| {
+                    self.elements(reader, |reader, start| {
+                        if !self.passes_over(reader, start, kind)? {
+                            self.scalar(reader, start, kind)?.put(out);
+                            empty = false;
+                        }
+                        Ok(())
+                    })
+                })?;
+                if empty {
+                    out.truncate(start);
+                }
+                Ok(())
+            }
             (Shape::List { packed: false }, kind) => self.elements(reader, |reader, start| {
+                if self.passes_over(reader, start, kind)? {
+                    return Ok(());
+                }
                 self.element(reader, start, kind, field.number, out)
             }),
             (Shape::Map, Kind::Message(entry)) => {
@@ -138,23 +179,27 @@ impl Decoder<'_> {
             (Shape::Singular, Kind::Message(id)) => {
                 wire::put_nested(out, field.number, |out| self.message(reader, id, out))
             }
+            (Shape::Singular, Kind::Group(id, number)) => {
+                wire::put_group(out, number, |out| self.message(reader, id, out))
+            }
+            // Most values are strings: these go straight from text to wire.
+            (Shape::Singular, Kind::String) if start == Start::String => {
+                let text = reader.string()?;
+                if field.presence || !text.is_empty() {
+                    wire::put_varint(out, field.tag.into());
+                    wire::put_varint(out, text.len() as u64);
+                    out.extend_from_slice(text.as_bytes());
+                }
+                Ok(())
+            }
             (_, kind) => {
                 let scalar = self.scalar(reader, start, kind)?;
                 if field.presence || !scalar.is_default() {
-                    wire::put_tag(out, field.number, kind.wire_type());
+                    wire::put_varint(out, field.tag.into());
                     scalar.put(out);
                 }
                 Ok(())
             }
-        }
-    }
-
-    /// Whether null is a value and not the absence of one.
-    pub(super) fn takes_null(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Message(id) => self.plans.message(id).known == Some(Known::Value),
-            Kind::Enum(id) => self.plans.enumeration(id).is_null,
-            _ => false,
         }
     }
 
@@ -184,11 +229,17 @@ impl Decoder<'_> {
         number: u32,
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
-        if start == Start::Null && !self.takes_null(kind) {
+        if start == Start::Null && !self.plans.takes_null(kind) {
             return Err(Fault::invalid("null is not a value of a list or map"));
         }
-        if let Kind::Message(id) = kind {
-            return wire::put_nested(out, number, |out| self.message(reader, id, out));
+        match kind {
+            Kind::Message(id) => {
+                return wire::put_nested(out, number, |out| self.message(reader, id, out));
+            }
+            Kind::Group(id, number) => {
+                return wire::put_group(out, number, |out| self.message(reader, id, out));
+            }
+            _ => {}
         }
         let scalar = self.scalar(reader, start, kind)?;
         wire::put_tag(out, number, kind.wire_type());
@@ -208,8 +259,12 @@ impl Decoder<'_> {
         };
         expect(reader, Start::Object)?;
         reader.enter()?;
-        let (mut first, mut seen) = (true, HashSet::new());
+        let (mut first, mut seen) = (true, Keys::default());
         while let Some(text) = reader.key(&mut first)? {
+            let start = reader.start()?;
+            if self.passes_over(reader, start, value_field.kind)? {
+                continue;
+            }
             wire::put_nested(out, number, |out| {
                 let key = self.map_key(&text, key_field.kind)?;
                 wire::put_tag(out, 1, key_field.kind.wire_type());
@@ -217,7 +272,6 @@ impl Decoder<'_> {
                 if !seen.insert(key.identity(&text)) {
                     return Err(duplicate("the key is given twice"));
                 }
-                let start = reader.start()?;
                 reader.nested(|reader| self.element(reader, start, value_field.kind, 2, out))
             })
             .map_err(|fault| fault.in_key(&text))?;
@@ -229,7 +283,7 @@ impl Decoder<'_> {
         match kind {
             Kind::String => Ok(Scalar::Text(text.clone())),
             Kind::Bool => super::decode_value::boolean(text),
-            kind => super::decode_value::number(text, kind),
+            kind => super::decode_value::number_text(text, kind),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The types with a JSON of their own.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use super::decode::{Decoder, duplicate, expect};
-use super::number;
+use super::keys::Keys;
 use super::reader::{Reader, Start};
 use super::time::{parse_duration, parse_mask_path, parse_timestamp};
 use crate::fault::{Fault, Outcome, Reason};
@@ -50,7 +49,7 @@ impl Decoder<'_> {
     fn structure(&self, reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Outcome<()> {
         expect(reader, Start::Object)?;
         reader.enter()?;
-        let (mut first, mut seen) = (true, HashSet::new());
+        let (mut first, mut seen) = (true, Keys::default());
         while let Some(key) = reader.key(&mut first)? {
             put_nested(out, 1, |out| {
                 put_bytes(out, 1, key.as_bytes());
@@ -88,7 +87,7 @@ impl Decoder<'_> {
                 out.extend_from_slice(&[1 << 3, 0]);
             }
             Start::Number => {
-                let number = number::double(reader.number()?)?;
+                let number = reader.number()?.double()?;
                 put_tag(out, 2, wire::FIXED64);
                 out.extend_from_slice(&number.to_le_bytes());
             }

@@ -7,7 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::decode::Decoder;
-use super::number::{double, float, ranged};
+use super::number::{Number, named};
 use super::reader::{Reader, Start};
 use crate::fault::{Fault, Outcome};
 use crate::nearby;
@@ -87,7 +87,7 @@ impl Decoder<'_> {
                 reader.word("null").map(|()| Scalar::Varint(0))
             }
             (kind, Start::Number) if is_numeric(kind) => number(reader.number()?, kind),
-            (kind, Start::String) if is_numeric(kind) => number(&reader.string()?, kind),
+            (kind, Start::String) if is_numeric(kind) => number_text(&reader.string()?, kind),
             (kind, start) => {
                 let message = format!("{} was expected, not {}", kind_name(kind), start.name());
                 Err(Fault::invalid(message))
@@ -108,6 +108,31 @@ impl Decoder<'_> {
         }
     }
 
+    /// Passes over the name of an enum value that is not known, in a style
+    /// that ignores the unknown.
+    #[inline]
+    pub(super) fn passes_over(
+        &self,
+        reader: &mut Reader<'_>,
+        start: Start,
+        kind: Kind,
+    ) -> Outcome<bool> {
+        match (self.style.ignore_unknown, kind, start) {
+            (true, Kind::Enum(id), Start::String) => self.passes_over_name(reader, id),
+            _ => Ok(false),
+        }
+    }
+
+    fn passes_over_name(&self, reader: &mut Reader<'_>, id: usize) -> Outcome<bool> {
+        let name = reader.clone().string()?;
+        let any_case = self.style.case_insensitive_enums;
+        let known = self.plans.enumeration(id).number(&name, any_case);
+        if known.is_none() {
+            reader.skip()?;
+        }
+        Ok(known.is_none())
+    }
+
     /// Reads a value from plain text, as queries, paths and forms have it.
     pub(crate) fn text<'a>(&self, text: Cow<'a, str>, kind: Kind) -> Outcome<Scalar<'a>> {
         match kind {
@@ -115,10 +140,10 @@ impl Decoder<'_> {
             Kind::Bytes => base64(&text),
             Kind::Bool => boolean(&text),
             Kind::Enum(id) => match text.as_bytes().first() {
-                Some(b'-' | b'0'..=b'9') => number(&text, Kind::Int32),
+                Some(b'-' | b'0'..=b'9') => number_text(&text, Kind::Int32),
                 _ => self.enum_name(&text, id),
             },
-            kind if is_numeric(kind) => number(&text, kind),
+            kind if is_numeric(kind) => number_text(&text, kind),
             kind => Err(Fault::invalid(format!(
                 "{} is not a single value",
                 kind_name(kind)
@@ -134,7 +159,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Bytes => "base64 in a string",
         Kind::Bool => "true or false",
         Kind::Enum(_) => "the name or number of an enum's value",
-        Kind::Message(_) => "an object",
+        Kind::Message(_) | Kind::Group(..) => "an object",
         _ => "a number",
     }
 }
@@ -142,7 +167,12 @@ fn kind_name(kind: Kind) -> &'static str {
 fn is_numeric(kind: Kind) -> bool {
     !matches!(
         kind,
-        Kind::String | Kind::Bytes | Kind::Bool | Kind::Enum(_) | Kind::Message(_) | Kind::Group
+        Kind::String
+            | Kind::Bytes
+            | Kind::Bool
+            | Kind::Enum(_)
+            | Kind::Message(_)
+            | Kind::Group(..)
     )
 }
 
@@ -159,23 +189,33 @@ pub(super) fn boolean(text: &str) -> Outcome<Scalar<'static>> {
 
 /// Reads a number of any kind.
 #[inline]
-pub(super) fn number(text: &str, kind: Kind) -> Outcome<Scalar<'static>> {
+pub(super) fn number(number: Number<'_>, kind: Kind) -> Outcome<Scalar<'static>> {
     let varint = |value: i64| Scalar::Varint(value as u64);
     Ok(match kind {
-        Kind::Int32 => varint(ranged::<i32>(text, "int32")?.into()),
-        Kind::Int64 => varint(ranged::<i64>(text, "int64")?),
-        Kind::Uint32 => Scalar::Varint(ranged::<u32>(text, "uint32")?.into()),
-        Kind::Uint64 => Scalar::Varint(ranged(text, "uint64")?),
-        Kind::Sint32 => Scalar::Varint(wire::zigzag(ranged::<i32>(text, "sint32")?.into())),
-        Kind::Sint64 => Scalar::Varint(wire::zigzag(ranged(text, "sint64")?)),
-        Kind::Fixed32 => Scalar::Fixed32(ranged::<u32>(text, "fixed32")?.to_le_bytes()),
-        Kind::Fixed64 => Scalar::Fixed64(ranged::<u64>(text, "fixed64")?.to_le_bytes()),
-        Kind::Sfixed32 => Scalar::Fixed32(ranged::<i32>(text, "sfixed32")?.to_le_bytes()),
-        Kind::Sfixed64 => Scalar::Fixed64(ranged::<i64>(text, "sfixed64")?.to_le_bytes()),
-        Kind::Float => Scalar::Fixed32(float(text)?.to_le_bytes()),
-        Kind::Double => Scalar::Fixed64(double(text)?.to_le_bytes()),
+        Kind::Int32 => varint(number.ranged::<i32>("int32")?.into()),
+        Kind::Int64 => varint(number.ranged::<i64>("int64")?),
+        Kind::Uint32 => Scalar::Varint(number.ranged::<u32>("uint32")?.into()),
+        Kind::Uint64 => Scalar::Varint(number.ranged("uint64")?),
+        Kind::Sint32 => Scalar::Varint(wire::zigzag(number.ranged::<i32>("sint32")?.into())),
+        Kind::Sint64 => Scalar::Varint(wire::zigzag(number.ranged("sint64")?)),
+        Kind::Fixed32 => Scalar::Fixed32(number.ranged::<u32>("fixed32")?.to_le_bytes()),
+        Kind::Fixed64 => Scalar::Fixed64(number.ranged::<u64>("fixed64")?.to_le_bytes()),
+        Kind::Sfixed32 => Scalar::Fixed32(number.ranged::<i32>("sfixed32")?.to_le_bytes()),
+        Kind::Sfixed64 => Scalar::Fixed64(number.ranged::<i64>("sfixed64")?.to_le_bytes()),
+        Kind::Float => Scalar::Fixed32(number.float()?.to_le_bytes()),
+        Kind::Double => Scalar::Fixed64(number.double()?.to_le_bytes()),
         _ => return Err(Fault::invalid("not a number's field")),
     })
+}
+
+/// Reads a number of any kind from plain text.
+pub(super) fn number_text(text: &str, kind: Kind) -> Outcome<Scalar<'static>> {
+    match (Number::of(text), kind, named(text)) {
+        (Some(found), ..) => number(found, kind),
+        (_, Kind::Double, Some(value)) => Ok(Scalar::Fixed64(value.to_le_bytes())),
+        (_, Kind::Float, Some(value)) => Ok(Scalar::Fixed32((value as f32).to_le_bytes())),
+        _ => Err(Fault::invalid(format!("{text:?} is not a number"))),
+    }
 }
 
 /// Reads base64 of either alphabet, padded or not.

@@ -1,4 +1,4 @@
-//! Strings, and the details of a status.
+//! The details of a status.
 
 use std::sync::LazyLock;
 
@@ -8,6 +8,7 @@ use prost_reflect::DescriptorPool;
 use prost_types::Any;
 
 use super::encode::Encoder;
+use super::text::string;
 use crate::plan::Plans;
 use crate::style::Style;
 
@@ -48,36 +49,4 @@ fn one(detail: &Any, plans: Option<&Plans>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"value\":\"");
     out.extend_from_slice(STANDARD.encode(&detail.value).as_bytes());
     out.extend_from_slice(b"\"}");
-}
-
-/// Writes a string with its quotes.
-#[inline]
-pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[from..at]);
-        escape(*byte, out);
-        from = at + 1;
-    }
-    out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
-}
-
-fn escape(byte: u8, out: &mut Vec<u8>) {
-    let short: &[u8] = match byte {
-        b'"' => b"\\\"",
-        b'\\' => b"\\\\",
-        b'\n' => b"\\n",
-        b'\r' => b"\\r",
-        b'\t' => b"\\t",
-        0x08 => b"\\b",
-        0x0c => b"\\f",
-        _ => return out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-    };
-    out.extend_from_slice(short);
 }

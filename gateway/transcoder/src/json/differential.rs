@@ -109,18 +109,18 @@ fn dynamic() -> impl Strategy<Value = Value> {
 
 fn timestamp() -> impl Strategy<Value = Value> {
     (-62_135_596_800..=253_402_300_799_i64, 0..1_000_000_000_i32).prop_map(|(seconds, nanos)| {
-        let mut text = String::new();
+        let mut text = Vec::new();
         super::time::print_timestamp(seconds, nanos, &mut text).unwrap();
-        Value::from(text)
+        Value::from(String::from_utf8(text).unwrap())
     })
 }
 
 fn duration() -> impl Strategy<Value = Value> {
     (-315_575_999_999..315_575_999_999_i64, 0..1_000_000_000_i32).prop_map(|(seconds, nanos)| {
-        let mut text = String::new();
+        let mut text = Vec::new();
         let nanos = if seconds < 0 { -nanos } else { nanos };
         super::time::print_duration(seconds, nanos, &mut text).unwrap();
-        Value::from(text)
+        Value::from(String::from_utf8(text).unwrap())
     })
 }
 

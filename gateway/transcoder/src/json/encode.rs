@@ -123,10 +123,17 @@ impl<'p> Encoder<'p> {
         let mut next = 0;
         let mut oneofs = Bits::default();
         let fill = self.style.print_defaults || self.style.print_nulls;
-        while let Some((number, wire_type)) = wire.tag()? {
-            let Some(index) = plan.by_number(number) else {
-                wire.skip(number, wire_type)?;
-                continue;
+        while let Some(tag) = wire.raw_tag()? {
+            let (number, wire_type) = (tag >> 3, (tag & 7) as u8);
+            let index = match plan.fields.get(next) {
+                Some(field) if field.tag == tag => next,
+                _ => match plan.by_number(number) {
+                    Some(index) => index,
+                    None => {
+                        wire.skip(number, wire_type)?;
+                        continue;
+                    }
+                },
             };
             if index < next {
                 return Err(Stop::Disorder);
@@ -152,14 +159,13 @@ impl<'p> Encoder<'p> {
 
     #[inline]
     fn key(&mut self, field: &Field, first: &mut bool) {
-        if !std::mem::replace(first, false) {
-            self.out.push(b',');
-        }
-        self.out
-            .extend_from_slice(field.key(self.style.proto_field_names));
+        let key = field.key(self.style.proto_field_names);
+        let comma = usize::from(std::mem::replace(first, false));
+        self.out.extend_from_slice(&key[comma..]);
     }
 
     /// Prints a field whose first tag has been read.
+    #[inline]
     fn member(
         &mut self,
         field: &Field,
@@ -168,7 +174,7 @@ impl<'p> Encoder<'p> {
         first: &mut bool,
         depth: usize,
     ) -> Printed {
-        if field.shape == Shape::Singular && !field.presence {
+        if field.shape == Shape::Singular && !field.presence && wire.may_be_zero(wire_type) {
             let mut ahead = *wire;
             if is_default(&mut ahead, field.kind, wire_type)? {
                 *wire = ahead;
@@ -178,8 +184,33 @@ impl<'p> Encoder<'p> {
                 return Ok(());
             }
         }
+        if let Shape::List { .. } = field.shape {
+            return self.list_member(field, wire, wire_type, first, depth);
+        }
         self.key(field, first);
+        if field.shape == Shape::Singular && field.tag & 7 == u32::from(wire_type) {
+            return self.value(field.kind, wire, depth);
+        }
         self.field_value(field, wire, wire_type, depth)
+    }
+
+    /// Prints a list, unless it is packed and nothing is in it.
+    fn list_member(
+        &mut self,
+        field: &Field,
+        wire: &mut Wire<'_>,
+        wire_type: u8,
+        first: &mut bool,
+        depth: usize,
+    ) -> Printed {
+        let (start, was_first) = (self.out.len(), *first);
+        self.key(field, first);
+        self.list(field, wire, wire_type, depth)?;
+        if self.out.ends_with(b":[]") && !self.style.print_defaults {
+            self.out.truncate(start);
+            *first = was_first;
+        }
+        Ok(())
     }
 
     /// Prints the value of a field whose first tag has been read.
@@ -221,7 +252,7 @@ impl<'p> Encoder<'p> {
             if wire_type == field.kind.wire_type() {
                 self.separate(start);
                 self.value(field.kind, wire, depth)?;
-            } else if wire_type == wire::LEN {
+            } else if wire_type == wire::LEN && !matches!(field.kind, Kind::Group(..)) {
                 let mut packed = Wire::new(wire.bytes()?);
                 while !packed.is_empty() {
                     self.separate(start);
@@ -249,9 +280,11 @@ impl<'p> Encoder<'p> {
 
     /// Prints the fields that are not there, where the style asks for it.
     fn absent(&mut self, fields: &[Field], first: &mut bool) {
-        for field in fields {
+        for field in fields.iter().filter(|field| !field.extension) {
             if field.presence {
-                if self.style.print_nulls && field.oneof.is_none() {
+                // Where null is a value it cannot stand for the lack of one.
+                let null = self.style.print_nulls && field.oneof.is_none();
+                if null && !self.plans.takes_null(field.kind) {
                     self.key(field, first);
                     self.out.extend_from_slice(b"null");
                 }

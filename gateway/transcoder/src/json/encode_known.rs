@@ -1,9 +1,9 @@
 //! The types with a JSON of their own.
 
-use super::details::string;
 use super::encode::{Encoder, Printed, Stop};
 use super::encode_value::text;
-use super::time::{print_duration, print_mask_path, print_timestamp};
+use super::text::string;
+use super::time::{parse_mask_path, print_duration, print_mask_path, print_timestamp};
 use crate::plan::{Known, Message};
 use crate::wire::{self, Wire};
 
@@ -36,7 +36,7 @@ impl Encoder<'_> {
     fn moment(
         &mut self,
         bytes: &[u8],
-        print: impl Fn(i64, i32, &mut String) -> Option<()>,
+        print: impl Fn(i64, i32, &mut Vec<u8>) -> Option<()>,
     ) -> Printed {
         let (mut seconds, mut nanos) = (0, 0);
         let mut wire = Wire::new(bytes);
@@ -47,11 +47,9 @@ impl Encoder<'_> {
                 _ => wire.skip(number, wire_type)?,
             }
         }
-        let mut text = String::with_capacity(32);
-        print(seconds, nanos, &mut text)
-            .ok_or(Stop::Unprintable("a timestamp or duration out of range"))?;
         self.out.push(b'"');
-        self.out.extend_from_slice(text.as_bytes());
+        print(seconds, nanos, &mut self.out)
+            .ok_or(Stop::Unprintable("a timestamp or duration out of range"))?;
         self.out.push(b'"');
         Ok(())
     }
@@ -68,13 +66,16 @@ impl Encoder<'_> {
             if !joined.is_empty() {
                 joined.push(',');
             }
-            let path = text(wire.bytes()?)?;
-            if self.style.proto_field_names {
-                joined.push_str(path);
-            } else {
-                print_mask_path(path, &mut joined)
-                    .ok_or(Stop::Unprintable("a field mask whose path has no JSON"))?;
-            }
+            let (path, start) = (text(wire.bytes()?)?, joined.len());
+            let snake = self.style.proto_field_names;
+            let printed = match snake {
+                true => Some(joined.push_str(path)),
+                false => print_mask_path(path, &mut joined),
+            };
+            // Nor has one that would be read as something else.
+            printed
+                .and_then(|()| parse_mask_path(&joined[start..], snake))
+                .ok_or(Stop::Unprintable("a field mask whose path has no JSON"))?;
         }
         string(&joined, &mut self.out);
         Ok(())
@@ -195,7 +196,10 @@ impl Encoder<'_> {
         self.out.extend_from_slice(b"{\"@type\":");
         string(url, &mut self.out);
         self.in_any_order(id, value, |encoder, value| match plan.known {
-            None | Some(Known::HttpBody) => encoder.members(plan, value, false, depth + 1),
+            // Empty is told like any other message, without a "value".
+            None | Some(Known::HttpBody | Known::Empty) => {
+                encoder.members(plan, value, false, depth + 1)
+            }
             Some(_) => {
                 encoder.out.extend_from_slice(b",\"value\":");
                 encoder.message(id, value, depth + 1)

@@ -1,31 +1,28 @@
 //! Single values and maps.
 
-use std::collections::HashSet;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::details::string;
 use super::encode::{Encoder, Printed, Stop, again};
+use super::keys::Keys;
+use super::text;
 use crate::plan::{Field, Kind, Message, Shape};
 use crate::wire::{self, Wire, unzigzag};
-
-/// Up to here duplicate keys of a map are found by looking at all of them.
-const FEW: usize = 8;
 
 impl Encoder<'_> {
     /// Prints a single value off the wire.
     #[inline]
     pub(super) fn value(&mut self, kind: Kind, wire: &mut Wire<'_>, depth: usize) -> Printed {
         match kind {
-            Kind::String => string(text(wire.bytes()?)?, &mut self.out),
+            Kind::String => text::print(wire.bytes()?, &mut self.out)?,
             Kind::Bytes => self.base64(wire.bytes()?),
             Kind::Message(id) => return self.message(id, wire.bytes()?, depth + 1),
             Kind::Enum(id) => self.enumeration(id, wire.varint()? as i32),
             Kind::Bool => self.boolean(wire.varint()? != 0),
             Kind::Int32 => self.integer(wire.varint()? as i32),
             Kind::Uint32 => self.integer(wire.varint()? as u32),
-            Kind::Sint32 => self.integer(unzigzag(wire.varint()?) as i32),
+            // Of a longer varint the low half counts, before it is unzigzagged.
+            Kind::Sint32 => self.integer(unzigzag(u64::from(wire.varint()? as u32)) as i32),
             Kind::Fixed32 => self.integer(u32::from_le_bytes(wire.fixed32()?)),
             Kind::Sfixed32 => self.integer(i32::from_le_bytes(wire.fixed32()?)),
             Kind::Int64 => self.long(wire.varint()? as i64),
@@ -35,7 +32,7 @@ impl Encoder<'_> {
             Kind::Sfixed64 => self.long(i64::from_le_bytes(wire.fixed64()?)),
             Kind::Float => self.float(f32::from_le_bytes(wire.fixed32()?)),
             Kind::Double => self.double(f64::from_le_bytes(wire.fixed64()?)),
-            Kind::Group => return Err(Stop::Unprintable("a group")),
+            Kind::Group(id, number) => return self.message(id, wire.group(number)?, depth + 1),
         }
         Ok(())
     }
@@ -46,7 +43,7 @@ impl Encoder<'_> {
             (Shape::List { .. }, _) => b"[]",
             (Shape::Map, _) => b"{}",
             (Shape::Singular, Kind::String | Kind::Bytes) => b"\"\"",
-            (Shape::Singular, Kind::Message(_) | Kind::Group) => b"null",
+            (Shape::Singular, Kind::Message(_) | Kind::Group(..)) => b"null",
             (Shape::Singular, Kind::Bool) => b"false",
             (Shape::Singular, Kind::Enum(id)) => return self.enumeration(id, 0),
             (
@@ -99,14 +96,14 @@ impl Encoder<'_> {
 
     fn float(&mut self, value: f32) {
         match value.is_finite() {
-            true => self.finite(ryu::Buffer::new().format_finite(value)),
+            true => self.finite(zmij::Buffer::new().format_finite(value)),
             false => self.infinite(value.into()),
         }
     }
 
     fn double(&mut self, value: f64) {
         match value.is_finite() {
-            true => self.finite(ryu::Buffer::new().format_finite(value)),
+            true => self.finite(zmij::Buffer::new().format_finite(value)),
             false => self.infinite(value),
         }
     }
@@ -227,25 +224,4 @@ fn entry_parts(bytes: &[u8]) -> Printed<[Option<&[u8]>; 2]> {
 
 pub(super) fn text(bytes: &[u8]) -> Printed<&str> {
     std::str::from_utf8(bytes).map_err(|_| Stop::Malformed)
-}
-
-/// The keys of a map that have been printed.
-#[derive(Default)]
-struct Keys<'a> {
-    few: Vec<&'a [u8]>,
-    many: HashSet<&'a [u8]>,
-}
-
-impl<'a> Keys<'a> {
-    fn insert(&mut self, key: &'a [u8]) -> bool {
-        if self.few.len() < FEW {
-            let fresh = !self.few.contains(&key);
-            self.few.push(key);
-            return fresh;
-        }
-        if self.many.is_empty() {
-            self.many.extend(self.few.iter().copied());
-        }
-        self.many.insert(key)
-    }
 }

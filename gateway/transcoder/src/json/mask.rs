@@ -1,13 +1,14 @@
 //! The paths that are present in a JSON document, as a field mask.
 
+use super::decode::Decoder;
 use super::reader::{Reader, Start};
 use crate::fault::Outcome;
-use crate::plan::{MessageId, Plans};
+use crate::plan::MessageId;
 
 /// The paths of all leaves, with the names of the .proto file. Lists, maps
 /// and the types with a JSON of their own are leaves, and so is null.
 pub(crate) fn paths(
-    plans: &Plans,
+    decoder: &Decoder<'_>,
     id: MessageId,
     json: &[u8],
     depth: usize,
@@ -15,35 +16,36 @@ pub(crate) fn paths(
     let mut reader = Reader::new(json, depth)?;
     let mut paths = Vec::new();
     if reader.start()? == Start::Object {
-        object(plans, id, &mut reader, "", &mut paths)?;
+        object(decoder, id, &mut reader, "", &mut paths)?;
     }
     Ok(paths)
 }
 
 fn object(
-    plans: &Plans,
+    decoder: &Decoder<'_>,
     id: MessageId,
     reader: &mut Reader<'_>,
     prefix: &str,
     paths: &mut Vec<String>,
 ) -> Outcome<()> {
-    let plan = plans.message(id);
+    let plan = decoder.plans.message(id);
+    let proto = decoder.style.proto_field_names;
     reader.enter()?;
     let mut first = true;
     while let Some(key) = reader.key(&mut first)? {
-        let Some(index) = plan.by_name(&key) else {
+        let Some(index) = plan.by_key(&key, proto) else {
             reader.skip()?;
             continue;
         };
         let field = &plan.fields[index];
         let path = format!("{prefix}{}", field.name);
         let below = field
-            .singular_message()
-            .filter(|id| plans.message(*id).known.is_none());
+            .below()
+            .filter(|id| decoder.plans.message(*id).known.is_none());
         match below {
             Some(below) if reader.start()? == Start::Object => {
                 let before = paths.len();
-                object(plans, below, reader, &format!("{path}."), paths)?;
+                object(decoder, below, reader, &format!("{path}."), paths)?;
                 // An empty object sets the message itself.
                 if paths.len() == before {
                     paths.push(path);

@@ -8,9 +8,12 @@ pub(crate) mod details;
 pub(crate) mod encode;
 mod encode_known;
 mod encode_value;
+mod keys;
 pub(crate) mod mask;
 pub(crate) mod number;
 pub(crate) mod reader;
+mod scan;
+pub(crate) mod text;
 pub(crate) mod time;
 
 #[cfg(test)]

@@ -2,38 +2,172 @@
 
 use crate::fault::{Fault, Outcome};
 
-/// Whether a text is a number of RFC 8259.
-pub(crate) fn is_number(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (unsigned, None),
-    };
-    let (whole, fraction) = match mantissa.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (mantissa, None),
-    };
-    digits(whole)
-        && (whole.len() == 1 || !whole.starts_with('0'))
-        && fraction.is_none_or(digits)
-        && exponent.is_none_or(|e| digits(e.strip_prefix(['+', '-']).unwrap_or(e)))
+/// Digits that surely fit into an `i64`.
+const DIGITS: usize = 18;
+
+/// The powers of ten up to that many digits; all of them are exact.
+const POWERS: [f64; DIGITS + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18,
+];
+
+/// Up to here a double holds every integer.
+const EXACT: u64 = 1 << 53;
+
+/// A number of RFC 8259.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number<'a> {
+    pub(crate) text: &'a str,
+    simple: Option<Simple>,
 }
 
-/// The value of a number if it is integral, whichever way it is written.
-/// Anything outside 64 bits is as good as infinite.
-pub(crate) fn integer(text: &str) -> Option<i128> {
-    // The way nearly all are written; no 19 digits overflow an i64.
-    if text.len() < 20
-        && let Ok(value) = text.parse::<i64>()
-        && !text.starts_with('+')
-        && (value == 0 || !text.trim_start_matches('-').starts_with('0'))
-        && text != "-0"
-        && (value != 0 || text == "0")
-    {
-        return Some(value.into());
+/// A number without an exponent and with few digits, as nearly all are.
+#[derive(Clone, Copy, Debug)]
+struct Simple {
+    negative: bool,
+    /// All digits, as if there were no point.
+    digits: u64,
+    /// How many of them are behind the point.
+    fraction: usize,
+}
+
+impl<'a> Number<'a> {
+    /// The number that a text begins with; `None` also if what follows makes
+    /// it none.
+    #[inline]
+    pub(crate) fn at_front(text: &'a str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let negative = bytes.first() == Some(&b'-');
+        let start = usize::from(negative);
+        let (mut digits, mut at) = (0, start);
+        run(bytes, &mut at, &mut digits);
+        let whole = at - start;
+        if whole == 0 || (whole > 1 && bytes[start] == b'0') {
+            return None;
+        }
+        let mut fraction = 0;
+        if bytes.get(at) == Some(&b'.') {
+            at += 1;
+            let point = at;
+            run(bytes, &mut at, &mut digits);
+            fraction = at - point;
+            if fraction == 0 {
+                return None;
+            }
+        }
+        let mut few = whole + fraction <= DIGITS;
+        if let Some(b'e' | b'E') = bytes.get(at) {
+            few = false;
+            at += 1 + usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+            let exponent = at;
+            run(bytes, &mut at, &mut 0);
+            if at == exponent {
+                return None;
+            }
+        }
+        if let Some(b'.' | b'e' | b'E' | b'+' | b'-') = bytes.get(at) {
+            return None;
+        }
+        let simple = few.then_some(Simple {
+            negative,
+            digits,
+            fraction,
+        });
+        Some(Self {
+            text: &text[..at],
+            simple,
+        })
     }
-    if is_number(text) { exact(text) } else { None }
+
+    /// A text that is a number and nothing else.
+    #[inline]
+    pub(crate) fn of(text: &'a str) -> Option<Self> {
+        Self::at_front(text).filter(|number| number.text.len() == text.len())
+    }
+
+    /// The value if it is integral, whichever way it is written. Anything
+    /// outside 64 bits is as good as infinite.
+    #[inline]
+    fn integer(self) -> Option<i128> {
+        match self.simple {
+            Some(simple) if simple.fraction == 0 => {
+                let value = i128::from(simple.digits);
+                Some(if simple.negative { -value } else { value })
+            }
+            _ => exact(self.text),
+        }
+    }
+
+    /// The integer as a `T`, or a fault that names the type.
+    #[inline]
+    pub(crate) fn ranged<T: TryFrom<i128>>(self, name: &'static str) -> Outcome<T> {
+        self.integer()
+            .and_then(|value| T::try_from(value).ok())
+            .ok_or_else(|| self.unranged(name))
+    }
+
+    #[cold]
+    fn unranged(self, name: &'static str) -> Box<Fault> {
+        let text = self.text;
+        Fault::invalid(match self.integer() {
+            Some(_) => format!("{text} is out of the range of {name}"),
+            None => format!("{text} is not an integer"),
+        })
+    }
+
+    /// A `double`; overflow is refused.
+    #[inline]
+    pub(crate) fn double(self) -> Outcome<f64> {
+        match self.simple {
+            // One division of exact values is rounded as it should be.
+            Some(simple) if simple.digits <= EXACT => {
+                let value = simple.digits as f64 / POWERS[simple.fraction];
+                Ok(if simple.negative { -value } else { value })
+            }
+            _ => self.long_double(),
+        }
+    }
+
+    fn long_double(self) -> Outcome<f64> {
+        match self.text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(self.overflow("double")),
+        }
+    }
+
+    /// A `float`, likewise.
+    pub(crate) fn float(self) -> Outcome<f32> {
+        match self.text.parse::<f32>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(self.overflow("float")),
+        }
+    }
+
+    #[cold]
+    fn overflow(self, name: &str) -> Box<Fault> {
+        Fault::invalid(format!("{} is out of the range of {name}", self.text))
+    }
+}
+
+/// Reads digits; too many of them wrap around.
+#[inline]
+fn run(bytes: &[u8], at: &mut usize, digits: &mut u64) {
+    while let Some(digit @ b'0'..=b'9') = bytes.get(*at) {
+        *digits = digits
+            .wrapping_mul(10)
+            .wrapping_add(u64::from(digit - b'0'));
+        *at += 1;
+    }
+}
+
+/// The three values of floats that have names.
+pub(crate) fn named(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
 }
 
 /// Shifts the decimal point of `mantissa e exponent` to where it belongs.
@@ -70,49 +204,6 @@ fn exact(text: &str) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// The integer as a `T`, or a fault that names the type.
-pub(crate) fn ranged<T: TryFrom<i128>>(text: &str, name: &'static str) -> Outcome<T> {
-    match integer(text) {
-        Some(value) => T::try_from(value)
-            .map_err(|_| Fault::invalid(format!("{text} is out of the range of {name}"))),
-        None if is_number(text) => Err(Fault::invalid(format!("{text} is not an integer"))),
-        None => Err(Fault::invalid(format!("{text:?} is not a number"))),
-    }
-}
-
-/// A `double`; overflow is refused, the three names are known.
-pub(crate) fn double(text: &str) -> Outcome<f64> {
-    match text {
-        "NaN" => return Ok(f64::NAN),
-        "Infinity" => return Ok(f64::INFINITY),
-        "-Infinity" => return Ok(f64::NEG_INFINITY),
-        _ if is_number(text) => {}
-        _ => return Err(Fault::invalid(format!("{text:?} is not a number"))),
-    }
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(Fault::invalid(format!(
-            "{text} is out of the range of double"
-        ))),
-    }
-}
-
-/// A `float`, likewise.
-pub(crate) fn float(text: &str) -> Outcome<f32> {
-    let wide = double(text)?;
-    let narrow = if wide.is_finite() {
-        text.parse().unwrap_or(f32::INFINITY)
-    } else {
-        wide as f32
-    };
-    if wide.is_finite() && narrow.is_infinite() {
-        return Err(Fault::invalid(format!(
-            "{text} is out of the range of float"
-        )));
-    }
-    Ok(narrow)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,20 +236,38 @@ mod tests {
             (" 1", None),
             ("0x1", None),
         ] {
-            assert_eq!(integer(text), want, "{text}");
+            let found = Number::of(text).and_then(Number::integer);
+            assert_eq!(found, want, "{text}");
         }
     }
 
     #[test]
     fn floats_that_overflow_are_refused() {
-        assert!(double("1e309").is_err());
-        assert!(double("1.7976931348623157e308").is_ok());
-        assert!(float("3.4028235e38").is_ok());
-        assert!(float("3.5e38").is_err());
-        assert!(float("NaN").is_ok_and(f32::is_nan));
-        assert_eq!(float("-Infinity").ok(), Some(f32::NEG_INFINITY));
-        assert!(double("inf").is_err());
-        assert!(double("nan").is_err());
-        assert!(double("").is_err());
+        let number = |text| Number::of(text).unwrap();
+        assert!(number("1e309").double().is_err());
+        assert!(number("1.7976931348623157e308").double().is_ok());
+        assert!(number("3.4028235e38").float().is_ok());
+        assert!(number("3.5e38").float().is_err());
+        assert!(number("1e309").float().is_err());
+    }
+
+    #[test]
+    fn what_is_no_number_is_none() {
+        for text in [
+            "", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "1.e5", "1.5.5", "1-2", "1e5e5",
+            "0x1", "inf", "nan", "NaN", "Infinity", " 1", "1 ",
+        ] {
+            assert!(Number::of(text).is_none(), "{text}");
+        }
+        assert_eq!(Number::at_front("12,3").map(|n| n.text), Some("12"));
+        assert!(Number::at_front("12-3").is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn doubles_are_read_to_the_last_bit(text in "-?(0|[1-9][0-9]{0,18})(\\.[0-9]{1,19})?(e-?[0-9]{1,2})?") {
+            let found = Number::of(&text).unwrap().double().unwrap();
+            proptest::prop_assert_eq!(found.to_bits(), text.parse::<f64>().unwrap().to_bits());
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::number::Number;
+use super::scan;
 use crate::fault::{Fault, Outcome, Reason};
 
 /// What a value starts with.
@@ -113,11 +115,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether nothing is left.
-    pub(crate) fn is_done(&mut self) -> bool {
-        self.peek().is_none()
-    }
-
     fn is_at(&self, word: &str) -> bool {
         self.text.as_bytes()[self.at..].starts_with(word.as_bytes())
     }
@@ -168,10 +165,19 @@ impl<'a> Reader<'a> {
     /// The next key of the object that was entered, `None` at its end.
     #[inline]
     pub(crate) fn key(&mut self, first: &mut bool) -> Outcome<Option<Cow<'a, str>>> {
+        match self.has_key(first)? {
+            true => self.this_key().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether the object that was entered has another key; it is next then.
+    #[inline]
+    pub(crate) fn has_key(&mut self, first: &mut bool) -> Outcome<bool> {
         match (self.peek(), *first) {
             (Some(b'}'), _) => {
                 self.leave();
-                return Ok(None);
+                return Ok(false);
             }
             (Some(b','), false) => {
                 self.at += 1;
@@ -181,15 +187,31 @@ impl<'a> Reader<'a> {
             (Some(_), true) => *first = false,
             (None, _) => return self.syntax("the document ends too early"),
         }
-        if self.byte() != Some(b'"') {
-            return self.syntax("a key was expected");
+        match self.byte() {
+            Some(b'"') => Ok(true),
+            _ => self.syntax("a key was expected"),
         }
+    }
+
+    /// Reads the key that is next if it is this one, quoted and with its colon.
+    #[inline]
+    pub(crate) fn is_key(&mut self, key: &[u8]) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(key);
+        if found {
+            self.at += key.len();
+        }
+        found
+    }
+
+    /// Reads the key that is next.
+    #[inline]
+    pub(crate) fn this_key(&mut self) -> Outcome<Cow<'a, str>> {
         let key = self.string()?;
         if self.peek() != Some(b':') {
             return self.syntax("':' was expected");
         }
         self.at += 1;
-        Ok(Some(key))
+        Ok(key)
     }
 
     /// Whether the array that was entered has another element.
@@ -232,11 +254,7 @@ impl<'a> Reader<'a> {
     /// The first byte from `at` on that ends a run of plain characters.
     #[inline]
     fn plain(&self, at: usize) -> usize {
-        let rest = &self.text.as_bytes()[at..];
-        at + rest
-            .iter()
-            .position(|b| matches!(b, b'"' | b'\\' | 0..0x20))
-            .unwrap_or(rest.len())
+        at + scan::plain(&self.text.as_bytes()[at..])
     }
 
     fn escaped(&mut self, start: usize) -> Outcome<String> {
@@ -313,20 +331,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a number as its text.
+    /// Reads a number.
     #[inline]
-    pub(crate) fn number(&mut self) -> Outcome<&'a str> {
-        let rest = &self.text[self.at..];
-        let end = rest
-            .bytes()
-            .position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
-            .unwrap_or(rest.len());
-        let text = &rest[..end];
-        if !super::number::is_number(text) {
-            return self.syntax("a malformed number");
+    pub(crate) fn number(&mut self) -> Outcome<Number<'a>> {
+        match Number::at_front(&self.text[self.at..]) {
+            Some(number) => {
+                self.at += number.text.len();
+                Ok(number)
+            }
+            None => self.syntax("a malformed number"),
         }
-        self.at += end;
-        Ok(text)
     }
 
     /// Reads a value and forgets it.

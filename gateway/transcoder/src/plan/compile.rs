@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor,
+};
 
 use super::{Enum, Field, Kind, Known, Message, MessageId, Names, Plans, Shape};
 
@@ -32,27 +34,6 @@ impl Plans {
             pool,
         }
     }
-
-    /// The first group among the fields that are reachable from a message.
-    pub(crate) fn group_below(&self, root: MessageId) -> Option<String> {
-        let mut seen = vec![false; self.messages.len()];
-        let mut todo = vec![root];
-        while let Some(id) = todo.pop() {
-            if std::mem::replace(&mut seen[id], true) {
-                continue;
-            }
-            for field in &self.messages[id].fields {
-                match field.kind {
-                    Kind::Group => {
-                        return Some(format!("{}.{}", self.messages[id].name, field.name));
-                    }
-                    Kind::Message(below) => todo.push(below),
-                    _ => {}
-                }
-            }
-        }
-        None
-    }
 }
 
 struct Ids<'a> {
@@ -65,14 +46,17 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
     let mut fields: Vec<Field> = descriptor
         .fields()
         .map(|f| field(&f, ids, &mut oneofs))
+        .chain(descriptor.extensions().map(|e| extension(&e, ids)))
         .collect();
     fields.sort_by_key(|field| field.number);
-    let mut names = Names::default();
-    // Names from the .proto file win over another field's JSON name.
-    for proto in [false, true] {
-        for (index, field) in (0u16..).zip(&fields) {
-            let name = if proto { &field.name } else { &field.json_name };
-            names.insert(name.clone(), index);
+    let (mut names, mut disputed) = (Names::default(), Names::default());
+    for (index, field) in (0u16..).zip(&fields) {
+        names.insert(field.json_name.clone(), index);
+    }
+    for (index, field) in (0u16..).zip(&fields) {
+        match *names.entry(field.name.clone()).or_insert(index) {
+            owner if owner == index => {}
+            _ => drop(disputed.insert(field.name.clone(), index)),
         }
     }
     let dense = (1u32..)
@@ -83,6 +67,7 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
         fields: fields.into(),
         known: known(descriptor.full_name()),
         names,
+        disputed,
         dense,
     }
 }
@@ -110,26 +95,70 @@ fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) 
     } else {
         Shape::Singular
     };
+    let kind = grouped(
+        kind(&descriptor.kind(), ids),
+        descriptor.is_group(),
+        descriptor.number(),
+    );
     Field {
         number: descriptor.number(),
+        tag: tag(descriptor.number(), kind),
         name: descriptor.name().into(),
         json_name: descriptor.json_name().into(),
         proto_key: key(descriptor.name()),
         json_key: key(descriptor.json_name()),
-        kind: if descriptor.is_group() {
-            Kind::Group
-        } else {
-            kind(&descriptor.kind(), ids)
-        },
+        kind,
         shape,
         presence: descriptor.supports_presence(),
         oneof,
+        extension: false,
+    }
+}
+
+/// What extends a message is one more field of it, with its full name in
+/// brackets.
+fn extension(descriptor: &ExtensionDescriptor, ids: &Ids<'_>) -> Field {
+    let name = descriptor.json_name();
+    let kind = grouped(
+        kind(&descriptor.kind(), ids),
+        descriptor.is_group(),
+        descriptor.number(),
+    );
+    Field {
+        number: descriptor.number(),
+        tag: tag(descriptor.number(), kind),
+        name: name.into(),
+        json_name: name.into(),
+        proto_key: key(name),
+        json_key: key(name),
+        kind,
+        shape: match descriptor.is_list() {
+            true => Shape::List {
+                packed: descriptor.is_packed(),
+            },
+            false => Shape::Singular,
+        },
+        presence: descriptor.supports_presence(),
+        oneof: None,
+        extension: true,
+    }
+}
+
+fn tag(number: u32, kind: Kind) -> u32 {
+    number << 3 | u32::from(kind.wire_type())
+}
+
+fn grouped(kind: Kind, is_group: bool, number: u32) -> Kind {
+    match kind {
+        Kind::Message(id) if is_group => Kind::Group(id, number),
+        kind => kind,
     }
 }
 
 fn key(name: &str) -> Box<[u8]> {
-    let mut key = Vec::with_capacity(name.len() + 3);
-    crate::json::details::string(name, &mut key);
+    let mut key = Vec::with_capacity(name.len() + 4);
+    key.push(b',');
+    crate::json::text::string(name, &mut key);
     key.push(b':');
     key.into()
 }

@@ -43,6 +43,15 @@ impl Plans {
         self.by_name.get(name).copied()
     }
 
+    /// Whether null is a value and not the absence of one.
+    pub(crate) fn takes_null(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Message(id) => self.message(id).known == Some(Known::Value),
+            Kind::Enum(id) => self.enumeration(id).is_null,
+            _ => false,
+        }
+    }
+
     pub(crate) fn pool(&self) -> &DescriptorPool {
         &self.pool
     }
@@ -55,16 +64,29 @@ pub(crate) struct Message {
     /// In the order of their numbers.
     pub(crate) fields: Box<[Field]>,
     pub(crate) known: Option<Known>,
-    /// By name in the .proto file and by JSON name.
+    /// By JSON name and by name in the .proto file.
     names: Names<u16>,
+    /// The names in the .proto file that are JSON names of other fields.
+    disputed: Names<u16>,
     /// Whether field `n` is at index `n - 1`, as in most messages.
     dense: bool,
 }
 
 impl Message {
-    #[inline]
+    /// A field as paths name it: what the .proto file says goes first.
     pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
-        self.names.get(name).map(|index| usize::from(*index))
+        self.by_key(name, true)
+    }
+
+    /// A field as JSON names it. Either name does; where two fields claim one,
+    /// it is whose key is printed so, by its name in the .proto file or not.
+    #[inline]
+    pub(crate) fn by_key(&self, name: &str, proto: bool) -> Option<usize> {
+        let index = match proto && !self.disputed.is_empty() {
+            true => self.disputed.get(name).or_else(|| self.names.get(name)),
+            false => self.names.get(name),
+        };
+        index.map(|index| usize::from(*index))
     }
 
     #[inline]
@@ -97,7 +119,8 @@ pub(crate) enum Known {
     ListValue,
     /// `google.protobuf.StringValue` and its like; their field is number 1.
     Wrapper,
-    /// `google.protobuf.Empty`, special only inside an `Any`.
+    /// `google.protobuf.Empty`, special only where an `Any` is read: some print
+    /// a "value" for it, others do not.
     Empty,
     /// `google.api.HttpBody`, special only as a whole body.
     HttpBody,
@@ -107,9 +130,11 @@ pub(crate) enum Known {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) number: u32,
+    /// The number and the wire type of a single value, as they stand on the wire.
+    pub(crate) tag: u32,
     pub(crate) name: Box<str>,
     pub(crate) json_name: Box<str>,
-    /// `"name":` and `"jsonName":`, ready to print.
+    /// `,"name":` and `,"jsonName":`, ready to print.
     proto_key: Box<[u8]>,
     json_key: Box<[u8]>,
     pub(crate) kind: Kind,
@@ -118,9 +143,12 @@ pub(crate) struct Field {
     pub(crate) presence: bool,
     /// The oneof it is a member of, counted within the message.
     pub(crate) oneof: Option<u16>,
+    /// Whether it extends the message; its name is then `[full.name]`.
+    pub(crate) extension: bool,
 }
 
 impl Field {
+    /// The key, quoted and with its colon, after a comma.
     #[inline]
     pub(crate) fn key(&self, proto: bool) -> &[u8] {
         if proto {
@@ -132,6 +160,14 @@ impl Field {
 
     pub(crate) fn is_plain(&self, kind: Kind) -> bool {
         self.shape == Shape::Singular && self.kind == kind
+    }
+
+    /// The message type of a singular field that holds a message or a group.
+    pub(crate) fn below(&self) -> Option<MessageId> {
+        match (self.shape, self.kind) {
+            (Shape::Singular, Kind::Message(id) | Kind::Group(id, _)) => Some(id),
+            _ => None,
+        }
     }
 
     /// The message type of a singular message field.
@@ -174,8 +210,8 @@ pub(crate) enum Kind {
     Bytes,
     Enum(EnumId),
     Message(MessageId),
-    /// Not transcoded; refused at build where a route could reach one.
-    Group,
+    /// A group of proto2: a message between two tags of the field's number.
+    Group(MessageId, u32),
 }
 
 impl Kind {
@@ -186,7 +222,7 @@ impl Kind {
             Self::Double | Self::Fixed64 | Self::Sfixed64 => wire::FIXED64,
             Self::Float | Self::Fixed32 | Self::Sfixed32 => wire::FIXED32,
             Self::String | Self::Bytes | Self::Message(_) => wire::LEN,
-            Self::Group => wire::START_GROUP,
+            Self::Group(..) => wire::START_GROUP,
             _ => wire::VARINT,
         }
     }
@@ -195,7 +231,7 @@ impl Kind {
 /// One enum type.
 #[derive(Debug)]
 pub(crate) struct Enum {
-    /// In the order of the .proto file, for those who name another.
+    /// In the order of their numbers, for those who name another.
     names: Box<[Box<str>]>,
     /// `google.protobuf.NullValue`, whose only value is JSON's null.
     pub(crate) is_null: bool,

@@ -196,7 +196,7 @@ pub fn books() -> App {
             "ListBooks" => {
                 serde_json::json!({"books": [book, {"title": "U"}], "nextPageToken": "n\"t", "total": "2", "counts": {"a": 1}})
             }
-            "CreateBook" | "UpdateBook" => {
+            "CreateBook" | "UpdateBook" | "UpdateDraft" => {
                 let mut book = message["book"].clone();
                 book["etag"] = serde_json::json!("v2");
                 book

@@ -43,8 +43,16 @@ pub struct Server {
 
 impl Server {
     pub fn new(handler: impl Fn(&Call) -> Replies + Send + Sync + 'static) -> Self {
+        Self::of(&descriptors(), handler)
+    }
+
+    /// A server of other descriptors than the library's.
+    pub fn of(
+        descriptors: &[u8],
+        handler: impl Fn(&Call) -> Replies + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            pool: DescriptorPool::decode(&descriptors()[..]).unwrap(),
+            pool: DescriptorPool::decode(descriptors).unwrap(),
             handler: Arc::new(handler),
             calls: Arc::default(),
             reply_metadata: Arc::default(),
