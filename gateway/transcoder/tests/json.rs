@@ -60,7 +60,7 @@ async fn values_are_accepted_in_every_notation_and_printed_in_one() {
         (r#"{"floatValue": 0.1}"#, r#"{"floatValue":0.1}"#),
         (
             r#"{"floatValue": 3.4028235e38}"#,
-            r#"{"floatValue":3.4028235e38}"#,
+            r#"{"floatValue":3.4028235e+38}"#,
         ),
         // Strings and bytes.
         (
