@@ -13,6 +13,7 @@ mod iottly;
 mod limits;
 mod native;
 mod oauth;
+mod openapi;
 mod operator;
 mod paths;
 mod sensorbucket;
