@@ -34,6 +34,7 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod token;
+mod until;
 mod trace;
 
 pub use caller::{Caller, Subject, open, open_public, open_subject};

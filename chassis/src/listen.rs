@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use proto::access::streams;
+use proto::access::{streamed, streams};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use tower::ServiceExt;
 
 use crate::peer::Stack;
 use crate::tls::ServerTls;
+use crate::until::Until;
 
 /// How long requests that run may go on once the listener stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -137,6 +138,10 @@ where
                 Body::new(body.map_err(|e| Status::unavailable(e.to_string())))
             });
             request.extensions_mut().insert(RemoteAddress(address));
+            if streamed(request.uri().path()) {
+                let stopping = stops.clone();
+                request = request.map(|body| Until::new(body, stopped(stopping)));
+            }
             let endless = is_endless(request.uri().path());
             let answer = stack.oneshot(request).await;
             let answer = answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http());
@@ -209,21 +214,24 @@ async fn aged(heard: &Heard) {
     }
 }
 
+/// What is told to streams once the listener stops.
+async fn stopped(mut stopping: Stopping) -> Status {
+    let _ = stopping.wait_for(|stops| *stops).await;
+    Status::unavailable("the process stops; ask again")
+}
+
 /// A stream that ends when the listener stops: its reader asks elsewhere.
 struct Ending {
     body: Body,
-    stops: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stops: Pin<Box<dyn Future<Output = Status> + Send>>,
     ended: bool,
 }
 
 impl Ending {
-    fn new(body: Body, mut stopping: Stopping) -> Self {
-        let stops = Box::pin(async move {
-            let _ = stopping.wait_for(|stops| *stops).await;
-        });
+    fn new(body: Body, stopping: Stopping) -> Self {
         Self {
             body,
-            stops,
+            stops: Box::pin(stopped(stopping)),
             ended: false,
         }
     }
@@ -243,10 +251,9 @@ impl http_body::Body for Ending {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        std::task::ready!(self.stops.as_mut().poll(context));
+        let status = std::task::ready!(self.stops.as_mut().poll(context));
         self.ended = true;
         let mut trailers = http::HeaderMap::new();
-        let status = Status::unavailable("the process stops; ask again");
         Poll::Ready(Some(match status.add_header(&mut trailers) {
             Ok(()) => Ok(Frame::trailers(trailers)),
             Err(status) => Err(status),

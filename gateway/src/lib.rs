@@ -50,6 +50,9 @@ use transcoder::Transcoder;
 pub use limits::{Limits, Rate, replicas};
 pub use openapi::{apis, openapi};
 
+/// How long server-sent events are silent before a proxy could end them.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// What a gateway is made of.
 pub struct Gateway {
     /// Where the services are.
@@ -78,6 +81,7 @@ impl Gateway {
     pub async fn build(self) -> Result<Stack> {
         let transcoder = Transcoder::builder(proto::DESCRIPTOR_SET)
             .forward_headers(is_forwarded)
+            .heartbeat(HEARTBEAT)
             .build()
             .map_err(Error::internal)?;
         let secrets = encoding::Secrets::read(proto::DESCRIPTOR_SET).map_err(Error::internal)?;
