@@ -230,9 +230,9 @@ fn first_message(taken: Arc<AtomicUsize>) -> Stack {
             let mut body = request.into_body();
             let first = body.frame().await;
             taken.fetch_add(usize::from(matches!(first, Some(Ok(_)))), Ordering::SeqCst);
-            match body.frame().await {
-                None => answer(Code::Ok),
-                Some(_) => answer(Code::Aborted),
+            match body.collect().await {
+                Ok(_) => answer(Code::Ok),
+                Err(_) => answer(Code::Aborted),
             }
         }
     })
