@@ -82,7 +82,7 @@ def ask(port, path, body=None):
 
 def until_ready(port):
     """Waits for a server to answer."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             return ask(port, '/v1/devices')
         except OSError:
@@ -168,7 +168,8 @@ def table(work, programs):
             times = ''.join(f'{1e3 * time:9.2f} ms' for time in times)
             print(f'{case:22}{name:8}{rate:12.0f}{1e6 * used:9.1f} µs{times}')
         rates, used = ({name: row[column] for name, row in found.items()} for column in (0, 1))
-        print(f'{case:22}process : handler {rates["process"] / rates["handler"]:.2f}   '
+        print(f'{case:22}process : handler {rates["process"] / rates["handler"]:.2f}, '
+              f'by CPU {used["handler"] / used["process"]:.2f}   '
               f'requests/s a core, proxy : Envoy {used["Envoy"] / used["proxy"]:.2f}   '
               f'p99, proxy : Envoy {found["proxy"][3] / found["Envoy"][3]:.2f}')
 
