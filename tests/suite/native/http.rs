@@ -184,7 +184,6 @@ async fn a_client_says_how_long_it_waits() {
     assert_eq!(get("prefer", "wait=600").await, told(200, ""));
     assert_eq!(get("prefer", "wait=soon").await, told(200, ""));
     assert_eq!(get("grpc-timeout", "10S").await, told(200, ""));
-    assert_eq!(get("grpc-timeout", "1n").await, told(504, ""));
     for wrong in ["10", "10s", "123456789S", "-1S"] {
         let request = world.olga.request(Method::GET, "/v1/devices");
         let answer = send(request.header("grpc-timeout", wrong))
