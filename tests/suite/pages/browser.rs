@@ -36,9 +36,9 @@ const ARGUMENTS: [&str; 11] = [
     "--window-size=1280,1600",
 ];
 
-/// Runs chromedriver until we end, which lets it end its browsers.
+/// Runs chromedriver until we end. It would leave its browsers behind.
 const LEASH: &str = r#"exec 3<&0; chromedriver --port="$1" --silent <&- >/dev/null 2>&1 & pid=$!
-    cat <&3; kill -TERM $pid; wait $pid"#;
+    cat <&3; pkill -P $pid; kill $pid; wait $pid"#;
 
 /// A running browser.
 pub(crate) struct Browser {
@@ -179,8 +179,10 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The session first, which chromedriver answers.
-        self.driver.take();
+        // Saying goodbye would wait for this thread, which waits here.
+        if let Some(driver) = self.driver.take() {
+            let _ = driver.leak();
+        }
         drop(self.chromedriver.stdin.take());
         let _ = self.chromedriver.wait();
     }
