@@ -34,8 +34,8 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod token;
-mod until;
 mod trace;
+mod until;
 
 pub use caller::{Caller, Subject, open, open_public, open_subject};
 pub use clock::Clock;
