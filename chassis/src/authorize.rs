@@ -98,7 +98,7 @@ where
                 };
                 if let Some(token) = lasting {
                     let ends = async move { verifier.ends(&token).await.into() };
-                    request = request.map(|body| Until::new(body, ends));
+                    request = request.map(|body| Until::around(body, ends));
                 }
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {

@@ -142,13 +142,13 @@ where
             request.extensions_mut().insert(RemoteAddress(address));
             if streamed(request.uri().path()) {
                 let stopping = stops.clone();
-                request = request.map(|body| Until::new(body, stopped(stopping)));
+                request = request.map(|body| Until::around(body, stopped(stopping)));
             }
             let endless = is_endless(request.uri().path());
             let answer = stack.oneshot(request).await;
             let answer = answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http());
             Ok::<_, Infallible>(match endless {
-                true => Ending::new(answer, stops),
+                true => Ending::around(answer, stops),
                 false => answer,
             })
         }
@@ -232,7 +232,7 @@ struct Ending {
 }
 
 impl Ending {
-    fn new(answer: http::Response<Body>, stopping: Stopping) -> http::Response<Body> {
+    fn around(answer: http::Response<Body>, stopping: Stopping) -> http::Response<Body> {
         let kind = answer.headers().get(http::header::CONTENT_TYPE);
         let kind = kind.map_or(&b""[..], |kind| kind.as_bytes());
         let web = kind.strip_prefix(b"application/grpc-web");
@@ -358,7 +358,7 @@ mod tests {
         let answer = http::Response::builder().header("content-type", kind);
         let answer = answer.body(Body::new(StreamBody::new(frames))).unwrap();
         let (_stopped, stopping) = watch::channel(true);
-        let mut answer = Ending::new(answer, stopping);
+        let mut answer = Ending::around(answer, stopping);
         let frame = answer.body_mut().frame().await.unwrap().unwrap();
         assert!(answer.body_mut().frame().await.is_none());
         frame

@@ -17,7 +17,7 @@ pub(crate) struct Until {
 }
 
 impl Until {
-    pub(crate) fn new(body: Body, event: impl Future<Output = Status> + Send + 'static) -> Body {
+    pub(crate) fn around(body: Body, event: impl Future<Output = Status> + Send + 'static) -> Body {
         Body::new(Self {
             body,
             event: Some(Box::pin(event)),
