@@ -114,7 +114,10 @@ impl Edge {
         let (route, mut response) = visit::scope(visit.clone(), answer).await;
         visit.write(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, id.clone());
-        if let Some(applied) = waits.filter(|_| protocol == Protocol::Http).and_then(applied) {
+        if let Some(applied) = waits
+            .filter(|_| protocol == Protocol::Http)
+            .and_then(applied)
+        {
             response.headers_mut().insert("preference-applied", applied);
         }
         if response.status() == StatusCode::UNAUTHORIZED {
