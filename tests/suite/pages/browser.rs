@@ -37,7 +37,7 @@ const ARGUMENTS: [&str; 11] = [
 ];
 
 /// Runs chromedriver until we end. It would leave its browsers behind.
-const LEASH: &str = r#"exec 3<&0; chromedriver --port="$1" --silent <&- >/dev/null 2>&1 & pid=$!
+const LEASH: &str = r#"exec 3<&0 2>/dev/null; chromedriver --port="$1" --silent <&- >/dev/null 2>&1 & pid=$!
     cat <&3; pkill -P $pid; kill $pid; wait $pid"#;
 
 /// A running browser.
