@@ -144,7 +144,9 @@ async fn text_is_answered_in_text_and_a_media_type_may_have_parameters() {
         assert!(answer.text.ends_with(&trailers), "{kind}: {answer:?}");
     }
     let broken = asked(&world, Method::POST, "application/grpc-web-text", "!!!!").await;
-    assert_eq!(broken.header("grpc-status"), "13");
+    // INTERNAL, or CANCELLED if it was on its way to another process.
+    let status = broken.header("grpc-status");
+    assert!(["13", "1"].contains(&status), "{broken:?}");
 }
 
 #[tokio::test]
