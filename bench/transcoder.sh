@@ -18,7 +18,8 @@ if [ "$what" != http ]; then
     results=$(mktemp -d)
     trap 'rm -rf "$results"' EXIT
     cargo bench --locked -p tonic-transcoder-bench --bench json --no-run
-    CRITERION_HOME=$results cargo bench --locked -q -p tonic-transcoder-bench --bench json -- --noplot --quiet >&2
+    CRITERION_HOME=$results cargo bench --locked -q -p tonic-transcoder-bench --bench json -- --noplot >"$results/log" 2>&1 ||
+        { tail "$results/log"; exit 1; }
     python3 bench/transcoder.py json "$results"
 fi
 

@@ -347,6 +347,8 @@ Create a device:
   curl -u \"{email}:{password}\" --json '{{\"displayName\":\"dev-001\",\"serialNumber\":\"2112345678\"}}' {url}/v1/devices
 Create an API key for a program:
   curl -u \"{email}:{password}\" --json '{{\"displayName\":\"ci\",\"permissions\":[\"devices.read\"]}}' {url}/v1/apiKeys
+All calls, to read about and to try in a browser:
+  {url}/docs/
 
 "
     )

@@ -1,21 +1,25 @@
-//! The commands in README and docs/keys.md run as they stand, and answer what
-//! is said of them.
+//! The commands in README and docs, and the programs, run as they stand, and
+//! answer what is said of them.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[macro_use]
 mod support;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use support::{ADMIN, Installation, Server, Shape, not_run};
+use support::{ADMIN, Caller, Installation, Server, Shape, javascript, not_run, python_file};
 
 const SHAPE: Shape = Shape::Sqlite;
 
 const README: &str = include_str!("../README.md");
 const KEYS: &str = include_str!("../docs/keys.md");
+const CLIENTS: &str = include_str!("../docs/clients.md");
 const END: &str = "```\n<!-- end of tour -->";
 const MARKER: &str = "<!-- tour: tests/readme.rs runs these lines as they stand -->\n```sh\n";
 /// Where README's server listens.
@@ -54,12 +58,16 @@ fn run(page: &str, server: &Server, folder: &Path) -> String {
     assert_eq!(lines.matches(URL).count(), 1, "its server is named once");
     let program = Path::new(env!("CARGO_BIN_EXE_muster")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
+    // .ci/run installs buf beside Python.
+    let python = std::env::var("MUSTER_TEST_PYTHON").map(PathBuf::from);
+    let tools = python.as_deref().ok().and_then(Path::parent);
+    let tools = tools.unwrap_or(Path::new("")).display();
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &lines.replace(URL, &server.url)])
         .current_dir(folder)
         .env("NO_PROXY", "127.0.0.1")
         .env("MUSTER_CONFIG_DIR", folder)
-        .env("PATH", format!("{}:{path}", program.display()))
+        .env("PATH", format!("{}:{path}:{tools}", program.display()))
         .output()
         .unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
@@ -160,4 +168,84 @@ async fn the_commands_for_keys_run_as_they_stand() {
     for refused in ["\"reason\":", "\"active\":false"] {
         assert!(!out.contains(refused), "{refused}: {out}");
     }
+}
+
+/// The program on a page in this language.
+fn program<'a>(page: &'a str, language: &str) -> &'a str {
+    let marker = format!("<!-- {language}: tests/readme.rs runs this as it stands -->\n```");
+    let (_, rest) = page.split_once(&marker).expect("it is there");
+    let (_, rest) = rest.split_once('\n').unwrap();
+    rest.split_once("```").expect("it ends").0
+}
+
+/// A key for what the programs do.
+async fn key(server: &Server) -> String {
+    let admin = BASE64_STANDARD.encode(format!("{ADMIN}:{}", support::PASSWORD));
+    let admin: Caller = server.caller(format!("Basic {admin}"));
+    let permissions = ["devices.read", "devices.write", "keys.verify"];
+    admin.new_key(&permissions).await
+}
+
+#[tokio::test]
+async fn the_calls_of_clients_run_as_they_stand() {
+    if let Some(why) = lacking() {
+        return not_run("the commands in docs/clients.md", &why);
+    }
+    let server = need!(start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let out = run(CLIENTS, &server, folder.path());
+    for (told, times) in [
+        ("muster.registry.v1.DeviceService/RecordSightings", 1),
+        // By JSON when it was made, and twice by gRPC.
+        ("\"serialNumber\": \"2112345678\"", 2),
+        ("\"unheard of\"", 1),
+        ("{\"knownCount\":\"2\"}{\"synchronised\":true}\n", 1),
+        ("data: {\"synchronised\":true}", 1),
+    ] {
+        assert!(out.matches(told).count() >= times, "{told}: {out}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_program_of_a_client_runs_as_it_stands() {
+    let server = need!(start().await);
+    let key = key(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client.py");
+    let address = |url: &str| url.strip_prefix("http://").unwrap().to_owned();
+    let text = program(CLIENTS, "python").replace(&address(URL), &address(&server.url));
+    fs::write(&file, text).unwrap();
+    let modules = ["grpc", "grpc_reflection", "grpc_status"];
+    let output = need!(python_file(&file, &modules, &[("KEY", &key)]));
+    let out = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let told = "dev-002\n3\nINVALID_ARGUMENT ['device.display_name']\n";
+    assert_eq!(out, told, "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_javascript_of_a_page_runs_as_it_stands() {
+    let server = need!(start().await);
+    let key = key(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("page.mjs"),
+        program(CLIENTS, "javascript"),
+    )
+    .unwrap();
+    let main = folder.path().join("main.mjs");
+    let text = "import { readFileSync } from \"node:fs\"; import { show } from \"./page.mjs\";\n\
+        const { url, key, contract } = JSON.parse(readFileSync(0)); const told = [];\n\
+        const print = (...words) => told.push(words.join(\" \"));\n\
+        await show(url, key, Buffer.from(contract, \"base64\"), print);\n\
+        console.log(JSON.stringify(told));";
+    fs::write(&main, text).unwrap();
+    let body = json!({"displayName": "dev-001"});
+    let holder = server.caller(format!("Bearer {key}"));
+    holder.post("/v1/devices", body).await.expect(201);
+    let contract = BASE64_STANDARD.encode(proto::DESCRIPTOR_SET);
+    let settings = json!({"url": server.url, "key": key, "contract": contract});
+    let told = need!(javascript::node(main.to_str().unwrap(), &settings).await);
+    let wrong = "InvalidArgument device.display_name";
+    assert_eq!(told, json!(["dev-001", wrong, "synchronised true"]));
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use proto::access::{Requirement, callers, requirement, scope};
+use proto::access::{Requirement, callers, requirement, scope, streamed};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -18,6 +18,7 @@ use crate::listen::RemoteAddress;
 use crate::metrics;
 use crate::peer::ServiceName;
 use crate::token::Verifier;
+use crate::until::Until;
 
 /// Header of an answer over a wire which says that nothing was made of the
 /// call: another process may take it. The caller's balance takes it off.
@@ -80,6 +81,8 @@ where
         let this = Call::of(&path, request.headers(), origin(&verifier, &request));
         // Neither the method nor what it calls has any use for it.
         request.headers_mut().remove(context::SERVICE);
+        // Who streams may still do so when the token no longer counts.
+        let lasting = token.as_ref().ok().filter(|_| streamed(&path)).cloned();
         // In memory, there is no other process to try.
         let over_wire = context::current().is_none();
         Box::pin(async move {
@@ -93,6 +96,10 @@ where
                     Ok(subject) => subject,
                     Err(refusal) => return Ok(untaken(refusal, over_wire)),
                 };
+                if let Some(token) = lasting {
+                    let ends = async move { verifier.ends(&token).await.into() };
+                    request = request.map(|body| Until::around(body, ends));
+                }
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {
                     request.extensions_mut().insert(subject);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{Request, Response, Uri, Version, uri};
 use hyper::client::conn::http2::SendRequest;
-use proto::access::idempotent;
+use proto::access::{idempotent, streamed};
 use tokio::net::lookup_host;
 use tokio::sync::{Notify, watch};
 use tonic::body::Body;
@@ -79,6 +79,8 @@ struct Live {
 struct Failed {
     /// Nobody has taken it, and nobody will.
     untaken: bool,
+    /// The body, if nothing was read of it.
+    unsent: Option<Body>,
     error: String,
 }
 
@@ -136,9 +138,13 @@ impl Inner {
         parts.headers.remove(HOST);
         parts.headers.remove(CONTENT_LENGTH);
         let repeatable = idempotent(parts.uri.path());
-        let mut body = match Whole::read(body).await {
-            Ok(body) => body,
-            Err(error) => return tonic::Status::cancelled(error.to_string()).into_http(),
+        // What goes on as it comes has no whole that could be sent again.
+        let mut body = match streamed(parts.uri.path()) {
+            true => Whole::Once(Some(body)),
+            false => match Whole::read(body).await {
+                Ok(body) => body,
+                Err(error) => return tonic::Status::cancelled(error.to_string()).into_http(),
+            },
         };
         let (mut tried, mut untaken, mut again) = (Vec::new(), 0, 0);
         // What a process said that has not taken the call.
@@ -149,7 +155,7 @@ impl Inner {
                 return refusal.unwrap_or_else(|| self.unreachable());
             };
             tried.push(live.address);
-            let failed = match self.send(&live, &parts, sent, repeatable).await {
+            let mut failed = match self.send(&live, &parts, sent, repeatable).await {
                 Ok(mut answer) => {
                     let taken = answer.headers_mut().remove(UNTAKEN_ANSWER).is_none();
                     if taken || again == AGAIN || !self.has_others(&tried) {
@@ -161,6 +167,9 @@ impl Inner {
                 }
                 Err(failed) => failed,
             };
+            if let Some(unsent) = failed.unsent.take() {
+                body.put_back(unsent);
+            }
             tracing::debug!(service = self.name.as_str(), address = %live.address, error = failed.error, "a call had no answer");
             if failed.untaken && untaken < UNTAKEN {
                 untaken += 1;
@@ -196,9 +205,13 @@ impl Inner {
         parts.uri = place_of(live, self.tls.is_some(), &parts.uri);
         let request = Request::from_parts(parts, body);
         let answer = live.sender.clone().try_send_request(request).await;
-        let answer = answer.map_err(|mut failed| Failed {
-            untaken: failed.take_message().is_some() || was_refused(failed.error()),
-            error: failed.error().to_string(),
+        let answer = answer.map_err(|mut failed| {
+            let unsent = failed.take_message().map(Request::into_body);
+            Failed {
+                untaken: unsent.is_some() || was_refused(failed.error()),
+                unsent,
+                error: failed.error().to_string(),
+            }
         })?;
         let (parts, body) = answer.into_parts();
         let body = counted.until_read(body);
@@ -208,6 +221,7 @@ impl Inner {
         // An answer that breaks off is as bad as none; both can be asked for again.
         let whole = Whole::read(body).await.map_err(|error| Failed {
             untaken: false,
+            unsent: None,
             error: error.to_string(),
         })?;
         Ok(Response::from_parts(parts, whole.into_body()))

@@ -36,6 +36,7 @@ pub mod time;
 pub mod tls;
 pub mod token;
 mod trace;
+mod until;
 
 pub use caller::{Caller, Subject, open, open_public, open_subject};
 pub use clock::Clock;

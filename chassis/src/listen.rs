@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -17,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use proto::access::streams;
+use proto::access::{streamed, streams};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,6 +29,7 @@ use tower::ServiceExt;
 
 use crate::peer::Stack;
 use crate::tls::ServerTls;
+use crate::until::Until;
 
 /// How long requests that run may go on once the listener stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -137,11 +140,15 @@ where
                 Body::new(body.map_err(|e| Status::unavailable(e.to_string())))
             });
             request.extensions_mut().insert(RemoteAddress(address));
+            if streamed(request.uri().path()) {
+                let stopping = stops.clone();
+                request = request.map(|body| Until::around(body, stopped(stopping)));
+            }
             let endless = is_endless(request.uri().path());
             let answer = stack.oneshot(request).await;
             let answer = answer.unwrap_or_else(|e| Status::unavailable(e.to_string()).into_http());
             Ok::<_, Infallible>(match endless {
-                true => answer.map(|body| Body::new(Ending::new(body, stops))),
+                true => Ending::around(answer, stops),
                 false => answer,
             })
         }
@@ -209,23 +216,35 @@ async fn aged(heard: &Heard) {
     }
 }
 
+/// What is told to streams once the listener stops.
+async fn stopped(mut stopping: Stopping) -> Status {
+    let _ = stopping.wait_for(|stops| *stops).await;
+    Status::unavailable("the process stops; ask again")
+}
+
 /// A stream that ends when the listener stops: its reader asks elsewhere.
 struct Ending {
     body: Body,
-    stops: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether it is gRPC-Web, whose trailers are in the body; as Base64?
+    web: Option<bool>,
+    stops: Pin<Box<dyn Future<Output = Status> + Send>>,
     ended: bool,
 }
 
 impl Ending {
-    fn new(body: Body, mut stopping: Stopping) -> Self {
-        let stops = Box::pin(async move {
-            let _ = stopping.wait_for(|stops| *stops).await;
-        });
-        Self {
-            body,
-            stops,
-            ended: false,
-        }
+    fn around(answer: http::Response<Body>, stopping: Stopping) -> http::Response<Body> {
+        let kind = answer.headers().get(http::header::CONTENT_TYPE);
+        let kind = kind.map_or(&b""[..], |kind| kind.as_bytes());
+        let web = kind.strip_prefix(b"application/grpc-web");
+        let web = web.map(|rest| rest.starts_with(b"-text"));
+        answer.map(|body| {
+            Body::new(Self {
+                body,
+                web,
+                stops: Box::pin(stopped(stopping)),
+                ended: false,
+            })
+        })
     }
 }
 
@@ -243,18 +262,34 @@ impl http_body::Body for Ending {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        std::task::ready!(self.stops.as_mut().poll(context));
+        let status = std::task::ready!(self.stops.as_mut().poll(context));
         self.ended = true;
         let mut trailers = http::HeaderMap::new();
-        let status = Status::unavailable("the process stops; ask again");
         Poll::Ready(Some(match status.add_header(&mut trailers) {
-            Ok(()) => Ok(Frame::trailers(trailers)),
+            Ok(()) => Ok(match self.web {
+                Some(text) => Frame::data(in_band(&trailers, text)),
+                None => Frame::trailers(trailers),
+            }),
             Err(status) => Err(status),
         }))
     }
 
     fn is_end_stream(&self) -> bool {
         self.ended || self.body.is_end_stream()
+    }
+}
+
+/// Trailers as gRPC-Web has them: a frame in the body whose flag is 0x80.
+fn in_band(trailers: &http::HeaderMap, text: bool) -> Bytes {
+    let lines = trailers
+        .iter()
+        .map(|(name, value)| [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"].concat());
+    let lines: Vec<u8> = lines.flatten().collect();
+    let length = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+    let frame = [&[0x80], &length.to_be_bytes()[..], &lines].concat();
+    match text {
+        true => BASE64_STANDARD.encode(frame).into(),
+        false => frame.into(),
     }
 }
 
@@ -308,5 +343,39 @@ async fn discard(mut rest: Incoming) {
         if read > UNWANTED {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    /// What a stream of this content type ends with when the listener stops.
+    async fn end(kind: &str) -> Frame<Bytes> {
+        let frames = futures::stream::pending::<std::result::Result<Frame<Bytes>, Status>>();
+        let answer = http::Response::builder().header("content-type", kind);
+        let answer = answer.body(Body::new(StreamBody::new(frames))).unwrap();
+        let (_stopped, stopping) = watch::channel(true);
+        let mut answer = Ending::around(answer, stopping);
+        let frame = answer.body_mut().frame().await.unwrap().unwrap();
+        assert!(answer.body_mut().frame().await.is_none());
+        frame
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_the_listener_ends_says_so_in_its_protocol() {
+        let trailers = end("application/grpc").await.into_trailers().unwrap();
+        assert_eq!(trailers["grpc-status"], "14");
+        let web = end("application/grpc-web+proto").await.into_data().unwrap();
+        assert_eq!(
+            (web[0], u32::from_be_bytes(web[1..5].try_into().unwrap())),
+            (0x80, u32::try_from(web.len() - 5).unwrap())
+        );
+        assert!(web[5..].starts_with(b"grpc-status:14\r\n"), "{web:?}");
+        let text = end("application/grpc-web-text+proto").await;
+        let text = BASE64_STANDARD.decode(text.into_data().unwrap()).unwrap();
+        assert_eq!(text, web);
     }
 }

@@ -1,5 +1,7 @@
 //! Tokens: what they say, and how each service verifies them by itself.
 
+mod ends;
+
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -176,28 +178,29 @@ impl Verifier {
             return Err(malformed());
         }
         if claims.exp <= inner.clock.now().timestamp() {
-            return Err(Error::Unauthenticated {
-                reason: "TOKEN_EXPIRED",
-                message: "the token has expired; get a new one".into(),
-            });
+            return Err(expired());
         }
-        if !inner.revocations.is_live() {
+        self.unrevoked(&known)?;
+        // Only the gateway trades, so only there can a token whose secret
+        // is no longer what it was be traded anew: elsewhere, a good
+        // secret would be refused for as long as the gateway hears it later.
+        match called.is_none() && inner.revocations.refuse_secret(claims) {
+            true => Err(revoked()),
+            false => Ok(known),
+        }
+    }
+
+    fn unrevoked(&self, known: &Known) -> Result<()> {
+        let revocations = &self.0.revocations;
+        if !revocations.is_live() {
             return Err(Error::Unavailable {
                 what: "the stream of revocations".into(),
             });
         }
-        let refused = inner.revocations.refuse(claims, principal, kid)
-            // Only the gateway trades, so only there can a token whose secret
-            // is no longer what it was be traded anew: elsewhere, a good
-            // secret would be refused for as long as the gateway hears it later.
-            || called.is_none() && inner.revocations.refuse_secret(claims);
-        if refused {
-            return Err(Error::Unauthenticated {
-                reason: "TOKEN_REVOKED",
-                message: "the token has been revoked".into(),
-            });
+        match revocations.refuse(&known.claims, &known.principal, &known.kid) {
+            true => Err(revoked()),
+            false => Ok(()),
         }
-        Ok(known)
     }
 
     /// Whether a token shows that one of our services calls this one.
@@ -373,6 +376,20 @@ fn public_key(jwk: &Jwk) -> Option<PublicKey> {
         algorithm,
         key: key.ok()?,
     })
+}
+
+fn expired() -> Error {
+    Error::Unauthenticated {
+        reason: "TOKEN_EXPIRED",
+        message: "the token has expired; get a new one".into(),
+    }
+}
+
+fn revoked() -> Error {
+    Error::Unauthenticated {
+        reason: "TOKEN_REVOKED",
+        message: "the token has been revoked".into(),
+    }
 }
 
 fn malformed() -> Error {

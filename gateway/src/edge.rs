@@ -13,11 +13,12 @@ use chassis::{Clock, Error};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Limited;
-use proto::access::{Requirement, requirement};
+use proto::access::{Requirement, requirement, streamed};
 use proto::muster::dialect::v1::CredentialSource;
 use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
 use transcoder::{ErrorShape, GoogleErrors, Problem, Transcoder};
 
 use crate::credentials::{self, Presented, Sources};
@@ -37,6 +38,8 @@ use crate::visit::{self, Visit};
 const PUBLIC_BODY: usize = 64 << 10;
 /// How long a request over HTTP may take until its answer begins.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client that streams over HTTP may say nothing, not even a blank.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// Everything behind the port. Cheap to clone.
 #[derive(Clone)]
@@ -84,6 +87,7 @@ impl Edge {
         let method = request.method().clone();
         let call = self.call(&request, &id);
         let waits = preferred(request.headers());
+        let told = context::timeout(request.headers()).ok().flatten().or(waits);
         if let Ok(call) = &call {
             // Also what the client made up: where it came from is ours to say.
             call.write(request.headers_mut());
@@ -94,7 +98,7 @@ impl Edge {
         let visit = Visit::of(request.headers());
         let answer = context::scope(scope, async {
             if protocol == Protocol::Http {
-                return self.http(request, call).await;
+                return self.http(request, call, told).await;
             }
             let path = request.uri().path().to_owned();
             let answer = match (call, refusal) {
@@ -110,7 +114,10 @@ impl Edge {
         let (route, mut response) = visit::scope(visit.clone(), answer).await;
         visit.write(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, id.clone());
-        if let Some(applied) = waits.filter(|_| protocol == Protocol::Http).and_then(applied) {
+        if let Some(applied) = waits
+            .filter(|_| protocol == Protocol::Http)
+            .and_then(applied)
+        {
             response.headers_mut().insert("preference-applied", applied);
         }
         if response.status() == StatusCode::UNAUTHORIZED {
@@ -155,8 +162,9 @@ impl Edge {
 
     async fn http(
         self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         call: chassis::Result<Call>,
+        told: Option<Duration>,
     ) -> (String, Response<Body>) {
         let path = request.uri().path();
         if let Some(answer) = self.0.health.probe(request.method(), path) {
@@ -189,10 +197,16 @@ impl Edge {
         let route = matched.rule().template.clone();
         let errors = shape(&method.service);
         let refused = |status| problem(errors, &Problem::new(status));
-        let call = match call {
+        let mut call = match call {
             Ok(call) => call,
             Err(refusal) => return (route, refused(refusal.into())),
         };
+        if streamed(&method.path) {
+            // It lasts for as long as the client has something to say.
+            call.deadline = told.map(|left| Instant::now() + left);
+            call.write(request.headers_mut());
+            request = request.map(|body| Body::new(TimeoutBody::new(SILENCE, body)));
+        }
         let answer = async {
             self.0.limiter.source(call.source)?;
             let sources = self.0.sources.of(&method.service);

@@ -39,8 +39,8 @@ use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use ipnet::IpNet;
 use proto::access::SERVICES;
-use protocol::{Protocol, canonical};
 use proto::audit::audit_service_server::AuditServiceServer;
+use protocol::{Protocol, canonical};
 use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, ServiceExt, service_fn};
@@ -49,6 +49,9 @@ use transcoder::Transcoder;
 
 pub use limits::{Limits, Rate, replicas};
 pub use openapi::{apis, openapi};
+
+/// How long server-sent events are silent before a proxy could end them.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What a gateway is made of.
 pub struct Gateway {
@@ -78,6 +81,7 @@ impl Gateway {
     pub async fn build(self) -> Result<Stack> {
         let transcoder = Transcoder::builder(proto::DESCRIPTOR_SET)
             .forward_headers(is_forwarded)
+            .heartbeat(HEARTBEAT)
             .build()
             .map_err(Error::internal)?;
         let secrets = encoding::Secrets::read(proto::DESCRIPTOR_SET).map_err(Error::internal)?;

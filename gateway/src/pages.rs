@@ -14,9 +14,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
-use transcoder::{GoogleErrors, Problem, RouteError};
+use transcoder::RouteError;
 
-use crate::edge::problem;
+use crate::edge::no_route;
 use crate::{openapi, swagger};
 
 /// The document or page at a path, if there is one.
@@ -57,8 +57,7 @@ impl Page {
     pub(crate) fn answer(&self, request: &Request<Body>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let allow = vec![Method::GET, Method::HEAD];
-            let refusal = Problem::from(RouteError::MethodNotAllowed { allow });
-            return problem(&GoogleErrors, &refusal);
+            return no_route(request, RouteError::MethodNotAllowed { allow });
         }
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();

@@ -1,5 +1,6 @@
 //! What holds of `muster up` on SQLite only: its folder and its settings.
 
+mod fuzzing;
 mod outbox;
 
 use std::os::unix::fs::PermissionsExt;

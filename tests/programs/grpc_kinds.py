@@ -158,6 +158,9 @@ def cancellation():
     asked.put(registry("RecordSightingsRequest", external_id=NAME))
     call.cancel()
     print("client", call.cancelled())
+    asked.put(None)
+    # Of its own: who read the first one may still wait for more.
+    asked = queue.SimpleQueue()
     answers = reflect("v1", iter(asked.get, None))
     asked.put(reflection_pb2.ServerReflectionRequest(list_services="*"))
     next(answers)

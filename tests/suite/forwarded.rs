@@ -22,8 +22,11 @@ use crate::support::{Shape, World, eventually};
 
 const LIST: &str = "/muster.registry.v1.DeviceService/ListDevices";
 const RECORD: &str = "/muster.registry.v1.DeviceService/RecordSightings";
-/// A service does not answer with a stream of this, but the gateway does not know.
-const ENDLESS: &str = "/muster.registry.v1.DeviceService/GetDevice";
+/// Metadata by which the stand-in is told to answer at once and never to end.
+const ENDLESS: &str = "endless";
+
+/// How long anything may take; a busy machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the stand-in has noticed.
 #[derive(Debug)]
@@ -65,9 +68,10 @@ fn strange(message: &[u8]) -> Bytes {
 
 async fn answer(notice: Notice, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
+    let at_once = parts.headers.contains_key(ENDLESS);
     let _ = notice.send(Noticed::Request(parts.headers));
     let wanted = Wanted(notice.clone());
-    if parts.uri.path() == ENDLESS {
+    if at_once {
         let frames = endless(wanted);
         return grpc_answer(Body::new(frames));
     }
@@ -172,12 +176,14 @@ fn request(world: &World, path: &str, body: Body) -> Request {
 }
 
 async fn send(client: &Client, request: Request) -> http::Response<Incoming> {
-    client.clone().send_request(request).await.unwrap()
+    let answer = client.clone().send_request(request);
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
+    answer.expect("an answer begins").unwrap()
 }
 
 /// The next that the stand-in notices.
 async fn next(noticed: &mut UnboundedReceiver<Noticed>) -> Noticed {
-    let next = tokio::time::timeout(Duration::from_secs(30), noticed.recv()).await;
+    let next = tokio::time::timeout(PATIENCE, noticed.recv()).await;
     next.expect("the stand-in notices something").unwrap()
 }
 
@@ -247,7 +253,11 @@ async fn a_service_sees_that_a_client_breaks_off() {
         }
     }
 
-    let mut answer = send(&client, request(&world, ENDLESS, Body::empty())).await;
+    let mut asked = request(&world, RECORD, Body::empty());
+    asked
+        .headers_mut()
+        .insert(ENDLESS, HeaderValue::from_static("1"));
+    let mut answer = send(&client, asked).await;
     next_request(&mut noticed).await;
     let first = answer.body_mut().frame().await.unwrap().unwrap();
     assert_eq!(first.into_data().unwrap(), frame(0, b"first"));
@@ -260,23 +270,24 @@ async fn a_service_sees_that_a_client_breaks_off() {
 #[tokio::test]
 async fn a_deadline_goes_on_to_the_service_and_ends_the_call_there() {
     let (world, client, mut noticed) = need!(replaced().await);
-    let late = |path| {
-        let mut asked = request(&world, path, Body::empty());
+    // Before the answer, and in the middle of it; the client itself does nothing.
+    for endless in [false, true] {
+        let mut asked = request(&world, RECORD, Body::empty());
         let headers = asked.headers_mut();
         headers.insert("grpc-timeout", HeaderValue::from_static("900m"));
-        asked
-    };
-    // Before the answer, and in the middle of it; the client itself does nothing.
-    for path in [RECORD, ENDLESS] {
-        let answer = send(&client, late(path)).await;
+        if endless {
+            headers.insert(ENDLESS, HeaderValue::from_static("1"));
+        }
+        let answer = send(&client, asked).await;
         let headers = next_request(&mut noticed).await;
         let told = headers["grpc-timeout"].to_str().unwrap();
         let left: u32 = told.strip_suffix('u').expect(told).parse().unwrap();
         assert!((1..=900_000).contains(&left), "{told}");
         let (parts, body) = answer.into_parts();
+        assert_eq!(parts.headers.contains_key("own-header"), endless);
         let body = body.collect().await.unwrap();
         let trailers = body.trailers().cloned().unwrap_or(parts.headers);
-        assert_eq!(trailers["grpc-status"], "4", "{path}");
+        assert_eq!(trailers["grpc-status"], "4");
         while !matches!(next(&mut noticed).await, Noticed::Unwanted) {}
     }
 }

@@ -3,11 +3,12 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::pages::browser::Browser;
 use crate::support::javascript::{Page, node};
-use crate::support::{ADMIN, Installation, PASSWORD, Server, World, unique};
+use crate::support::{ADMIN, Answer, Installation, PASSWORD, Server, World, send, unique};
 
 /// What a client is told that shall try this.
 async fn settings(world: &World, tries: &[&str]) -> Value {
@@ -115,4 +116,56 @@ async fn a_page_of_another_origin_is_answered_nothing() {
         "{told}"
     );
     assert!(console.contains("CORS"), "{console}");
+}
+
+/// An answer over HTTP/1.1 to an empty ListDevicesRequest, in this content type.
+async fn asked(world: &World, method: Method, kind: &str, body: impl Into<String>) -> Answer {
+    let path = "/muster.registry.v1.DeviceService/ListDevices";
+    let request = world.victor.request(method, path).body(body.into());
+    send(request.header("content-type", kind)).await
+}
+
+#[tokio::test]
+async fn text_is_answered_in_text_and_a_media_type_may_have_parameters() {
+    let world = need!(World::shared().await);
+    // A frame of no message, in Base64: a flag and four bytes of length.
+    for kind in [
+        "application/grpc-web-text",
+        "Application/gRPC-Web-Text+Proto; charset=utf-8",
+    ] {
+        let answer = asked(&world, Method::POST, kind, "AAAAAAA=").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.header("content-type"),
+            "application/grpc-web-text+proto"
+        );
+        // The frame of trailers comes last, and with Base64 of its own.
+        let trailers = BASE64_STANDARD.encode(b"\x80\0\0\0\x0fgrpc-status:0\r\n");
+        assert!(answer.text.ends_with(&trailers), "{kind}: {answer:?}");
+    }
+    let broken = asked(&world, Method::POST, "application/grpc-web-text", "!!!!").await;
+    // INTERNAL, or CANCELLED if it was on its way to another process.
+    let status = broken.header("grpc-status");
+    assert!(["13", "1"].contains(&status), "{broken:?}");
+}
+
+#[tokio::test]
+async fn grpc_that_can_not_work_is_refused_so_that_its_client_understands() {
+    let world = need!(World::shared().await);
+    let empty = "\0\0\0\0\0";
+    let kind = "application/grpc-web+json";
+    let foreign = asked(&world, Method::POST, kind, empty).await;
+    assert_eq!(
+        (foreign.status.as_u16(), foreign.header("grpc-status")),
+        (200, "12")
+    );
+    assert_eq!(foreign.header("content-type"), kind);
+    let old = asked(&world, Method::POST, "application/grpc", empty).await;
+    assert_eq!(old.status, 505, "{old:?}");
+    for kind in ["application/grpc", "application/grpc-web"] {
+        let get = asked(&world, Method::GET, kind, "").await;
+        assert_eq!((get.status.as_u16(), get.header("allow")), (405, "POST"));
+    }
+    let other = asked(&world, Method::POST, "application/grpcs", empty).await;
+    assert_eq!(other.status, 404);
 }

@@ -113,7 +113,7 @@ async fn let_in(
             let mut wrong = Vec::new();
             for path in variants(&example(&rule)) {
                 let code = status(&address, &method, &path, credential.as_deref()).await;
-                if code < 400 || code >= 500 || code == 429 {
+                if !(400..500).contains(&code) || code == 429 {
                     wrong.push(format!("{code}: {method} {path}"));
                 }
             }

@@ -24,7 +24,7 @@ const LARGEST: usize = 1 << 20;
 pub(super) enum Whole {
     /// All of it.
     Read(Bytes, Option<HeaderMap>),
-    /// Too large to keep: it can be had once.
+    /// Too large to keep, or not there yet: it can be had once.
     Once(Option<Body>),
 }
 
@@ -73,6 +73,13 @@ impl Whole {
                 Body::new(StreamBody::new(frames))
             }
             Self::Once(body) => body.unwrap_or_default(),
+        }
+    }
+
+    /// Takes back what was not read after all.
+    pub(super) fn put_back(&mut self, unread: Body) {
+        if let Self::Once(body) = self {
+            *body = Some(unread);
         }
     }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use muster_chassis::peer::Stack;
 use muster_chassis::service_identity::KeyRing;
 use tokio::net::TcpListener;
@@ -14,7 +17,8 @@ use tower::ServiceExt;
 
 use crate::calls::authorized;
 use crate::server::{
-    CHANGE, Process, READ, STREAM, answer, balance, call, eventually, free_address, stack, status,
+    CHANGE, Process, READ, STREAM, STREAMED, answer, balance, call, eventually, free_address,
+    stack, status,
 };
 
 const SOON: Duration = Duration::from_millis(2);
@@ -216,4 +220,52 @@ async fn a_process_that_can_not_tell_who_calls_leaves_the_call_to_another_one() 
         (unsure.taken() > 10 && sure.taken() > 10).then_some(())
     })
     .await;
+}
+
+/// A service that takes one message of a request, and tells so at once.
+fn first_message(taken: Arc<AtomicUsize>) -> Stack {
+    stack(move |request: Request<Body>| {
+        let taken = taken.clone();
+        async move {
+            let mut body = request.into_body();
+            let first = body.frame().await;
+            taken.fetch_add(usize::from(matches!(first, Some(Ok(_)))), Ordering::SeqCst);
+            match body.collect().await {
+                Ok(_) => answer(Code::Ok),
+                Err(_) => answer(Code::Aborted),
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_streams_is_sent_on_as_it_comes_and_once() {
+    for dies in [false, true] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let any = "127.0.0.1:0".parse().unwrap();
+        let service = first_message(taken.clone());
+        let mut process = Process::serve(any, service, taken.clone(), || None).await;
+        let stack = balance(&[process.address]).stack();
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let frames = futures::stream::unfold(receiver, |mut receiver| async move {
+            let frame: Result<Frame<Bytes>, tonic::Status> = receiver.recv().await?;
+            Some((frame, receiver))
+        });
+        let body = Body::new(StreamBody::new(frames));
+        let request = Request::post(STREAMED).body(body).unwrap();
+        let answer =
+            tokio::spawn(async move { status(stack.oneshot(request).await.unwrap()).await });
+        let message = Bytes::from_static(b"\0\0\0\0\0");
+        sender.send(Ok(Frame::data(message))).await.unwrap();
+        // Though there is more to come.
+        eventually(async || (process.taken() == 1).then_some(())).await;
+        if dies {
+            process.kill();
+            assert_eq!(answer.await.unwrap().0, Code::Unavailable);
+        } else {
+            drop(sender);
+            assert_eq!(answer.await.unwrap().0, Code::Ok);
+        }
+        assert_eq!(taken.load(Ordering::SeqCst), 1);
+    }
 }

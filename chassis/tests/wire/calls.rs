@@ -226,10 +226,7 @@ async fn only_a_service_says_where_a_request_comes_from() {
     // The trace goes on with what is asked for a call, and no other does.
     assert_eq!(headers.get("traceparent"), Some(&parent().1));
     assert!(!headers.contains_key("tracestate"));
-    assert_eq!(
-        call.trace,
-        Trace::of(&HeaderMap::from_iter([parent()]))
-    );
+    assert_eq!(call.trace, Trace::of(&HeaderMap::from_iter([parent()])));
 }
 
 #[tokio::test]

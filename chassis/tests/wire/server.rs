@@ -26,6 +26,9 @@ pub(crate) const CHANGE: &str = "/muster.tenancy.v1.TenantService/UpdateTenant";
 /// One that answers with a stream.
 pub(crate) const STREAM: &str = "/muster.keys.v1.CredentialService/WatchRevocations";
 
+/// One that is asked with a stream.
+pub(crate) const STREAMED: &str = "/muster.registry.v1.DeviceService/RecordSightings";
+
 /// A process of a service, as good as.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,

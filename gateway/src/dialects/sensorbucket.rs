@@ -5,6 +5,7 @@ mod devices;
 mod keys;
 mod paging;
 mod permissions;
+mod refusal;
 
 use bytes::Bytes;
 use chassis::peer::Peers;
@@ -27,7 +28,7 @@ pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.sensorbucket.v1.SensorBucketService",
     prefixes: &["/api/"],
     error,
-    error_content: None,
+    error_content: Some(refusal::content),
 };
 
 const NO_TENANT: &str = "Organisation does not exist or has been archived";

@@ -9,10 +9,9 @@ window.ui = SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIStandalonePreset],
   // One document needs no selector, which is all that the bar on top has.
   ...(documents.length > 1
-    ? { urls: documents, layout: 'StandaloneLayout' }
-    : { url: documents[0].url, layout: 'BaseLayout' }),
+    ? { urls: documents, layout: 'StandaloneLayout', docExpansion: 'none' }
+    : { url: documents[0].url, layout: 'BaseLayout', docExpansion: 'list' }),
   deepLinking: true,
-  docExpansion: 'none',
   filter: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,

@@ -218,7 +218,7 @@ where
         match std::mem::replace(&mut this.state, State::Done) {
             State::Failing(fault) => {
                 // An end would tell the service that this was all.
-                let status = this.failure.tell(fault);
+                let status = this.failure.tell(*fault);
                 Poll::Ready(Some(Err(status)))
             }
             State::Open | State::Done => Poll::Ready(None),
@@ -235,7 +235,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// Notes a fault for the client; answers what the service is told.
-    fn tell(&self, fault: Box<Fault>) -> Status {
+    fn tell(&self, fault: Fault) -> Status {
         let problem = fault.into_problem();
         let status = problem.status.clone();
         *self.problem() = Some(Box::new(problem));

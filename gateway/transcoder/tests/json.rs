@@ -52,7 +52,7 @@ async fn values_are_accepted_in_every_notation_and_printed_in_one() {
             r#"{"doubleList": [-0.0, 1e-7]}"#,
             r#"{"doubleList":[-0,1e-7]}"#,
         ),
-        (r#"{"doubleValue": 1e300}"#, r#"{"doubleValue":1e300}"#),
+        (r#"{"doubleValue": 1e300}"#, r#"{"doubleValue":1e+300}"#),
         (
             r#"{"doubleValue": "NaN", "floatValue": "-Infinity"}"#,
             r#"{"doubleValue":"NaN","floatValue":"-Infinity"}"#,
@@ -60,7 +60,7 @@ async fn values_are_accepted_in_every_notation_and_printed_in_one() {
         (r#"{"floatValue": 0.1}"#, r#"{"floatValue":0.1}"#),
         (
             r#"{"floatValue": 3.4028235e38}"#,
-            r#"{"floatValue":3.4028235e38}"#,
+            r#"{"floatValue":3.4028235e+38}"#,
         ),
         // Strings and bytes.
         (

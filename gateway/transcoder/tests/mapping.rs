@@ -261,3 +261,33 @@ fn only_masks_that_can_be_read_are_printed() {
         }
     }
 }
+
+#[test]
+fn a_key_that_is_written_in_two_ways_is_one_key_and_the_last_value_wins() {
+    let codec = Codec::new(descriptors()).unwrap();
+    let message = codec.message(EVERYTHING).unwrap();
+    // string_map is field 41, int32_map 42 and bool_map 43.
+    for (wire, want) in [
+        // The empty key, written and left out.
+        (
+            &[
+                0xca, 2, 5, 0x0a, 0, 0x12, 1, b'a', 0xca, 2, 3, 0x12, 1, b'b',
+            ][..],
+            r#"{"stringMap":{"":"b"}}"#,
+        ),
+        // Seven in one byte and in two.
+        (
+            &[0xd2, 2, 4, 8, 7, 16, 1, 0xd2, 2, 5, 8, 0x87, 0, 16, 2],
+            r#"{"int32Map":{"7":"2"}}"#,
+        ),
+        // True is whatever is not nothing.
+        (
+            &[0xda, 2, 4, 8, 1, 16, 1, 0xda, 2, 4, 8, 2, 16, 2],
+            r#"{"boolMap":{"true":"GREEN"}}"#,
+        ),
+    ] {
+        let mut json = Vec::new();
+        message.write_json(wire, &mut json).unwrap();
+        assert_eq!(String::from_utf8(json).unwrap(), want);
+    }
+}

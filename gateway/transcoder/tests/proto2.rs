@@ -141,11 +141,15 @@ fn extensions_that_are_not_set_are_not_printed_in_any_style() {
     let codec = Codec::new(descriptors()).unwrap().with_style(style);
     let mut json = Vec::new();
     let record = codec.message("legacy.v1.Record").unwrap();
-    record.write_json(&[], &mut json).unwrap();
-    assert_eq!(
-        std::str::from_utf8(&json).unwrap(),
-        r#"{"title":null,"part":null,"page":[],"shade":null}"#
-    );
+    // Nor is an empty list of the marks, which are field 101.
+    for wire in [&[][..], &[0xaa, 6, 0]] {
+        json.clear();
+        record.write_json(wire, &mut json).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&json).unwrap(),
+            r#"{"title":null,"part":null,"page":[],"shade":null}"#
+        );
+    }
 }
 
 #[test]

@@ -120,7 +120,6 @@ async fn what_holds_a_secret_or_is_small_is_not_compressed() {
         let request = world.alice.request(Method::POST, path);
         bytes(request.header("accept-encoding", "gzip, br").json(&body))
     };
-    // As many permissions as there are make it long.
     let key = json!({"displayName": unique(), "description": "d".repeat(300)});
     let (status, headers, _) = post("/v1/apiKeys", key).await;
     assert_eq!((status, header(&headers, "content-encoding")), (201, ""));
@@ -185,13 +184,12 @@ async fn a_client_says_how_long_it_waits() {
     assert_eq!(get("prefer", "wait=600").await, told(200, ""));
     assert_eq!(get("prefer", "wait=soon").await, told(200, ""));
     assert_eq!(get("grpc-timeout", "10S").await, told(200, ""));
-    assert_eq!(get("grpc-timeout", "1n").await, told(504, ""));
     for wrong in ["10", "10s", "123456789S", "-1S"] {
         let request = world.olga.request(Method::GET, "/v1/devices");
         let answer = send(request.header("grpc-timeout", wrong))
             .await
             .expect(400);
-        let field = &answer["details"][0]["fieldViolations"][0]["field"];
+        let field = &answer["details"][1]["fieldViolations"][0]["field"];
         assert_eq!(field, "grpc-timeout", "{answer}");
     }
 }

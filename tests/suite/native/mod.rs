@@ -16,6 +16,7 @@ mod metrics;
 mod people;
 mod resources;
 mod revocation;
+mod sightings;
 mod tenants;
 mod tokens;
 

@@ -32,6 +32,14 @@ pub struct Subject {
     pub oracle: MessageDescriptor,
 }
 
+impl Subject {
+    /// Whether a field mask is in the JSON of a message.
+    pub fn has_mask(&self, json: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(json);
+        text.contains("\"mask\"") || text.contains("google.protobuf.FieldMask")
+    }
+}
+
 static SUBJECTS: LazyLock<Vec<Subject>> = LazyLock::new(|| {
     let subject = |(name, set): (&'static str, &'static [u8])| Subject {
         name,
@@ -66,7 +74,7 @@ pub fn chosen(data: &[u8]) -> Option<(&'static Subject, JsonStyle, &[u8])> {
     Some((subject, style, rest))
 }
 
-/// Whether the oracle says the same. Numbers, also those in strings, compare
+/// Whether the oracle, `b`, says the same. Numbers, also those in strings, compare
 /// by value and not to the last digit: prost-reflect reads integers that are
 /// written with an exponent as doubles, and prints a float as a double.
 pub fn same(a: &Value, b: &Value) -> bool {
@@ -75,13 +83,21 @@ pub fn same(a: &Value, b: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| same(v, w)))
+            a.iter()
+                .all(|(k, v)| b.get(k).map_or(is_negative_zero(v), |w| same(v, w)))
+                && b.keys().all(|k| a.contains_key(k))
         }
         _ => match (number(a), number(b)) {
             (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * a.abs() || (a - b).abs() < 1e-37,
             _ => a == b,
         },
     }
+}
+
+/// Not the default, but prost-reflect takes it for that.
+fn is_negative_zero(value: &Value) -> bool {
+    let number = value.as_f64();
+    number.is_some_and(|number| number == 0.0 && number.is_sign_negative())
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -55,7 +55,11 @@ pub(crate) fn resolve<'n>(
         if !path.is_empty() && !matches!(plan.known, None | Some(Known::HttpBody)) {
             return Err(Lost::NoMessage);
         }
-        path.push((message, plan.by_name(name).ok_or(Lost::Unknown(message, path.len()))?));
+        path.push((
+            message,
+            plan.by_name(name)
+                .ok_or(Lost::Unknown(message, path.len()))?,
+        ));
     }
     Ok(path)
 }

@@ -118,7 +118,8 @@ impl Decoder<'_> {
         let key = reader.this_key()?;
         let index = plan.by_key(&key, self.style.proto_field_names);
         if index.is_none() {
-            if !self.style.ignore_unknown && !(in_any && key == "@type") {
+            let ignored = self.style.ignore_unknown || (in_any && key == "@type");
+            if !ignored {
                 let near = nearby::fields(plan, &key, self.style.proto_field_names);
                 let message = format!("unknown field{near}");
                 return Err(Fault::new(Reason::UnknownField, message).in_field(&key));

@@ -206,7 +206,8 @@ impl<'p> Encoder<'p> {
         let (start, was_first) = (self.out.len(), *first);
         self.key(field, first);
         self.list(field, wire, wire_type, depth)?;
-        if self.out.ends_with(b":[]") && !self.style.print_defaults {
+        let wanted = self.style.print_defaults && !field.extension;
+        if self.out.ends_with(b":[]") && !wanted {
             self.out.truncate(start);
             *first = was_first;
         }

@@ -68,11 +68,13 @@ impl Encoder<'_> {
             }
             let (path, start) = (text(wire.bytes()?)?, joined.len());
             let snake = self.style.proto_field_names;
-            let printed = match snake {
-                true => Some(joined.push_str(path)),
-                false => print_mask_path(path, &mut joined),
-            };
-            // Nor has one that would be read as something else.
+            let mut printed = Some(());
+            if snake {
+                joined.push_str(path);
+            } else {
+                printed = print_mask_path(path, &mut joined);
+            }
+            // Nor has one JSON that would be read as something else.
             printed
                 .and_then(|()| parse_mask_path(&joined[start..], snake))
                 .ok_or(Stop::Unprintable("a field mask whose path has no JSON"))?;

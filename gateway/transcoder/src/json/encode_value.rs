@@ -146,7 +146,7 @@ impl Encoder<'_> {
                 return Err(Stop::Malformed);
             }
             let [key, value] = entry_parts(wire.bytes()?)?;
-            if !keys.insert(key.unwrap_or_default()) {
+            if !keys.insert(identity(key_field.kind, key)?) {
                 return Err(Stop::Disorder);
             }
             self.separate(start);
@@ -220,6 +220,23 @@ fn entry_parts(bytes: &[u8]) -> Printed<[Option<&[u8]>; 2]> {
         }
     }
     Ok([key, value])
+}
+
+/// What tells a key from others, however many bytes it was written with; a
+/// string by its text, all else by a number. The default may be left out.
+fn identity(kind: Kind, key: Option<&[u8]>) -> Printed<(u64, &[u8])> {
+    let mut wire = Wire::new(key.unwrap_or_default());
+    let number = match (wire.tag()?, kind) {
+        (None, _) => 0,
+        (Some((_, wire_type)), _) if wire_type != kind.wire_type() => return Err(Stop::Malformed),
+        (_, Kind::String) => return Ok((0, wire.bytes()?)),
+        (_, Kind::Bool) => u64::from(wire.varint()? != 0),
+        (_, Kind::Int32 | Kind::Uint32 | Kind::Sint32) => u64::from(wire.varint()? as u32),
+        (_, Kind::Fixed32 | Kind::Sfixed32) => u32::from_le_bytes(wire.fixed32()?).into(),
+        (_, Kind::Fixed64 | Kind::Sfixed64) => u64::from_le_bytes(wire.fixed64()?),
+        _ => wire.varint()?,
+    };
+    Ok((number, &[]))
 }
 
 pub(super) fn text(bytes: &[u8]) -> Printed<&str> {

@@ -6,7 +6,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::component::{Purpose, View};
-use super::parameter::{leaves, text_view};
+use super::parameter::{is_json, leaves, text_view};
 use super::rules::Ignore;
 use super::schema::{Schemas, nullable, real_oneof};
 use crate::route::{BodyPlan, ResponsePlan, Route};
@@ -140,7 +140,15 @@ impl Schemas {
                 required.push(Value::from(leaf.name(view)));
             }
             if let Some(field) = leaf.path.last() {
-                let schema = self.field(field, view);
+                let mut schema = self.field(field, view);
+                if is_json(field) {
+                    let text = self.comments.of(field);
+                    schema = json!({
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "description": text
+                    });
+                }
                 properties.insert(leaf.name(view), schema);
             }
         }

@@ -188,6 +188,9 @@ fn choose(values: &[Value]) -> Option<Value> {
 }
 
 fn text(schema: &Value) -> Option<Value> {
+    if schema["contentMediaType"].is_string() {
+        return None;
+    }
     let text = match schema["format"].as_str() {
         Some("uuid") => "0190a5c2-7d1e-7c3a-9f64-2b8f0e4d6a15",
         Some("email") => "someone@example.com",

@@ -56,7 +56,7 @@ pub(super) fn leaves(message: &MessageDescriptor) -> Vec<Leaf> {
 fn collect(message: &MessageDescriptor, path: &mut Vec<FieldDescriptor>, found: &mut Vec<Leaf>) {
     for field in message.fields() {
         path.push(field.clone());
-        if has_text(&field) {
+        if has_text(&field) || is_json(&field) {
             found.push(Leaf { path: path.clone() });
         } else if let Kind::Message(below) = field.kind()
             && !field.is_list()
@@ -69,6 +69,16 @@ fn collect(message: &MessageDescriptor, path: &mut Vec<FieldDescriptor>, found: 
         }
         path.pop();
     }
+}
+
+/// Whether a field is given as JSON where others are given as text.
+pub(super) fn is_json(field: &FieldDescriptor) -> bool {
+    let Kind::Message(message) = field.kind() else {
+        return false;
+    };
+    let name = message.full_name().strip_prefix("google.protobuf.");
+    let dynamic = matches!(name, Some("Struct" | "Value" | "ListValue"));
+    dynamic && !field.is_list() && !field.is_map()
 }
 
 fn has_text(field: &FieldDescriptor) -> bool {
@@ -161,6 +171,10 @@ impl Schemas {
         }
         if leaf.path.len() == 1 && self.is_required(field, view) {
             object["required"] = true.into();
+        }
+        if is_json(field) {
+            object["content"] = json!({"application/json": {"schema": schema}});
+            return Some(object);
         }
         if field.is_map() {
             object["style"] = "deepObject".into();

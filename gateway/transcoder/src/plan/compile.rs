@@ -46,7 +46,7 @@ fn message(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Message {
     let mut fields: Vec<Field> = descriptor
         .fields()
         .map(|f| field(&f, ids, &mut oneofs))
-        .chain(descriptor.extensions().map(|e| extension(&e, ids)))
+        .chain(extensions(descriptor, ids))
         .collect();
     fields.sort_by_key(|field| field.number);
     let (mut names, mut disputed) = (Names::default(), Names::default());
@@ -112,6 +112,19 @@ fn field(descriptor: &FieldDescriptor, ids: &Ids<'_>, oneofs: &mut Vec<String>) 
         presence: descriptor.supports_presence(),
         oneof,
         extension: false,
+    }
+}
+
+/// All extensions of a message. Those of a message set are written in another
+/// way, which nobody uses any more; to this crate it has none.
+fn extensions(descriptor: &MessageDescriptor, ids: &Ids<'_>) -> Vec<Field> {
+    let options = descriptor.descriptor_proto().options.as_ref();
+    match options.is_some_and(|options| options.message_set_wire_format()) {
+        true => Vec::new(),
+        false => descriptor
+            .extensions()
+            .map(|e| extension(&e, ids))
+            .collect(),
     }
 }
 

@@ -115,6 +115,7 @@ fn what_is_neither_in_the_path_nor_in_the_body_is_in_the_query() {
                 ("near.latitude", "query", false),
                 ("near.owner", "query", false),
                 ("after", "query", false),
+                ("filter", "query", false),
             ],
         ),
         (
@@ -150,6 +151,10 @@ fn what_is_neither_in_the_path_nor_in_the_body_is_in_the_query() {
     assert_eq!(
         parameter(find, "near.latitude")["description"],
         "Degrees north."
+    );
+    assert_eq!(
+        parameter(find, "filter")["content"]["application/json"]["schema"]["type"],
+        "object"
     );
     let bed = parameter(
         operation(&document, "GET /v1/beds/{bed}/plants/{id}"),
