@@ -130,7 +130,7 @@ async fn create(options: &Options, mut client: Client, device: Create) -> Result
             labels: device.labels.into_iter().collect(),
             ..Default::default()
         }),
-        secret: String::new(),
+        ..Default::default()
     };
     let device = client.create_device(request).await?.into_inner();
     options.server.output.one(&device)

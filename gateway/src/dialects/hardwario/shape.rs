@@ -97,6 +97,7 @@ pub(super) fn new_device(space: Uuid, new: NewDevice) -> Result<registry::Create
         }),
         device_id: String::new(),
         secret: new.token,
+        ..Default::default()
     })
 }
 
