@@ -92,7 +92,7 @@ impl MigrationTrait for Migration {
         };
         let fill = format!(
             "INSERT INTO device_labels (tenant_id, device_id, key, value)
-             SELECT tenant_id, id, label.key, label.value FROM devices, {labels} AS label"
+             SELECT tenant_id, devices.id, label.key, label.value FROM devices, {labels} AS label"
         );
         connection.execute_unprepared(&fill).await?;
         Ok(())
