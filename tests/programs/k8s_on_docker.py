@@ -12,6 +12,7 @@ a kubelet gives files to a group, and docker, kubectl, psql and openssl. Ends wi
 0, or says what is wrong."""
 
 import base64
+import itertools
 import json
 import os
 import pathlib
@@ -306,11 +307,19 @@ def replaced_while_asked(cluster, pods, name, url, credential):
         status, text = answer(url, cluster.authority, credential)
         asked += 1
         if status != 200:
-            sys.exit(f"while {name} was replaced: {status} {text}")
+            said = "\n".join(faults(pod) for pod in [old, *itertools.chain(*pods.values())])
+            sys.exit(f"while {name} was replaced: {status} {text}\n{said}")
     code = run("docker", "inspect", "--format", "{{.State.ExitCode}}", old)
     if code != "0":
         sys.exit(f"{name} ended with {code}: {run_logs(old)}")
     print(f"a replica of {name} was replaced, and {asked} reads were answered meanwhile")
+
+
+def faults(pod):
+    """What a container logged as wrong."""
+    done = subprocess.run(["docker", "logs", pod], capture_output=True, text=True)
+    lines = (done.stdout + done.stderr).splitlines()
+    return "\n".join(line for line in lines if "WARN" in line or "ERROR" in line)
 
 
 def stopped(name, pod):

@@ -377,7 +377,12 @@ async fn bad_pages_and_filters_are_refused_by_name() {
             "tag_filter_logic: must be one of `all`, `any`",
         ),
         ("tag_ids[]=x", "tag_ids: must be a UUID"),
-        ("colour=red", "colour: unknown"),
+        (
+            "colour=red",
+            "colour: unknown; known here are \"space_id\", \"limit\", \"offset\", \"name\", \
+             \"serial_number\", \"external_id\", \"sort_by\", \"order_by\", \
+             \"tag_filter_logic\", \"tag_ids\"",
+        ),
     ] {
         let answer = world.alice.get(&format!("{devices}?{query}")).await;
         assert_eq!(refused(&answer, 400), text, "{query}");
