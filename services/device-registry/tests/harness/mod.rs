@@ -1,6 +1,11 @@
 //! The service on a database of its own, called through its stack.
 
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "helpers of tests, of which each file uses its part"
+)]
 
 use std::io::Write;
 
