@@ -5,12 +5,12 @@ use std::hash::Hash;
 use std::ops::Deref;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Expr;
 use sea_orm::prelude::Json;
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction,
-    DbBackend, DeleteMany, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
-    DbErr, QueryFilter, QueryResult, QuerySelect, QueryTrait, Select, TryGetable, UpdateMany,
+    DbBackend, DbErr, DeleteMany, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryResult, QuerySelect, QueryTrait, Select, TryGetable, UpdateMany,
 };
 
 use super::pools::Pools;
