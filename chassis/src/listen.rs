@@ -57,6 +57,19 @@ pub struct RemoteAddress(pub SocketAddr);
 /// Whether the listener stops.
 type Stopping = watch::Receiver<bool>;
 
+/// Whether the listener that a request came through stops, in its extensions:
+/// so that a stream which is made something else on its way out, such as JSON,
+/// ends as what it is.
+#[derive(Clone)]
+pub(crate) struct Stops(Stopping);
+
+impl Stops {
+    /// Ends an answer over gRPC when the listener stops.
+    pub(crate) fn end(self, answer: http::Response<Body>) -> http::Response<Body> {
+        Ending::around(answer, self.0)
+    }
+}
+
 /// Serves until `stop` is done, then lets what runs finish, within a bound.
 pub async fn serve(
     listener: TcpListener,
@@ -140,6 +153,7 @@ where
                 Body::new(body.map_err(|e| Status::unavailable(e.to_string())))
             });
             request.extensions_mut().insert(RemoteAddress(address));
+            request.extensions_mut().insert(Stops(stops.clone()));
             if streamed(request.uri().path()) {
                 let stopping = stops.clone();
                 request = request.map(|body| Until::around(body, stopped(stopping)));

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
+use proto::access::streams;
 use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
@@ -14,6 +15,7 @@ use tower::{Service, ServiceExt};
 use crate::authorize::UNTAKEN_ANSWER;
 use crate::context;
 use crate::error::{Error, Result as Outcome};
+use crate::listen::Stops;
 use crate::server::erase;
 use crate::service_identity::{ServiceIdentity, Unsigned};
 
@@ -139,6 +141,8 @@ impl Service<http::Request<Body>> for Peer {
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let stack = self.peers.stack(self.name);
         let name = self.name;
+        let stops = request.extensions_mut().remove::<Stops>();
+        let stops = stops.filter(|_| streams(request.uri().path()));
         let proven = prove(&mut request, name, self.peers.0.own.get());
         Box::pin(async move {
             if let Err(error) = proven {
@@ -161,7 +165,10 @@ impl Service<http::Request<Body>> for Peer {
                 Ok(Some(mut answer)) => {
                     // Of that service, not of what is answered here meanwhile.
                     answer.headers_mut().remove(UNTAKEN_ANSWER);
-                    answer
+                    match stops {
+                        Some(stops) => stops.end(answer),
+                        None => answer,
+                    }
                 }
                 Ok(None) => tonic::Status::from(Error::Unavailable {
                     what: format!("the {} service", name.as_str()).into(),

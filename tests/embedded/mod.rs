@@ -2,6 +2,7 @@
 
 mod fuzzing;
 mod outbox;
+mod stopping;
 
 use std::os::unix::fs::PermissionsExt;
 

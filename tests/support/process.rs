@@ -25,9 +25,10 @@ pub struct Process {
     leash: Option<ChildStdin>,
 }
 
-/// Waits for the program and for the end of the leash, which kills it.
-const LEASH: &str =
-    r#"exec 3<&0; "$@" <&- & pid=$!; exec >/dev/null 2>&1; (cat <&3; kill -9 $pid) & wait $pid"#;
+/// Waits for the program and for the end of the leash, which kills it; hands on
+/// that it is to stop.
+const LEASH: &str = r#"exec 3<&0; "$@" <&- & pid=$!; exec >/dev/null 2>&1;
+    (cat <&3; kill -9 $pid) & trap "kill -TERM $pid" TERM; wait $pid; wait $pid"#;
 
 impl Process {
     /// Starts `muster` with these arguments and variables.
@@ -66,6 +67,13 @@ impl Process {
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Tells it to stop (SIGTERM).
+    pub fn stop(&self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success(), "{told}");
     }
 
     /// Kills it (SIGKILL).

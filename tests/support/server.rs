@@ -378,6 +378,11 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// Tells all processes to stop (SIGTERM).
+    pub fn stop(&self) {
+        self.processes.iter().flatten().for_each(Process::stop);
+    }
+
     /// Kills all processes at once (SIGKILL), and gives back what they leave.
     pub fn kill(mut self) -> Installation {
         // All are killed before one is waited for.
