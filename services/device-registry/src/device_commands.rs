@@ -4,6 +4,7 @@ mod batches;
 mod calls;
 mod deliver;
 mod fan_out;
+mod list;
 mod order;
 pub(crate) mod parameters;
 mod receive;
@@ -31,7 +32,7 @@ use proto::registry::{
     PullCommandsRequest, PullCommandsResponse, ReceiveCommandsRequest, SendCommandRequest,
     SendCommandsRequest, WaitDeviceCommandRequest,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -43,7 +44,7 @@ use crate::entity::device_command::{Column, Entity, Model};
 use crate::ids;
 use crate::paged::paged;
 use calls::Calls;
-use order::{moment, span};
+use order::span;
 use receive::{Receiver, Said, Seats};
 use settle::End;
 use whose::Whose;
@@ -133,13 +134,13 @@ impl DeviceCommandService for DeviceCommands {
         let page = Page::new(req.page_size, &req.page_token)?.skip(req.skip);
         let tx = self.store.read(&caller).await?;
         let now = tx.begin_time();
-        let query = matching(&req, &caller, &tx)?;
+        let query = list::matching(&req, &caller, &tx)?;
         let total_size = match req.count_total {
             true => tx.count(query.clone()).await?,
             false => 0,
         };
         let query = match req.order_by.as_str() {
-            "create_time desc" => newest_first(query, &page),
+            "create_time desc" => list::newest_first(query, &page),
             _ => paged(query, Column::Number, &page),
         };
         let (rows, next_page_token) = page.finish(tx.all(query).await?, |row| row.number);
@@ -370,40 +371,4 @@ async fn seen(tx: &ReadTx, caller: &Caller, id: Uuid) -> Result<Model> {
         Some(own) if own != row.device_id => Err(Error::not_found("deviceCommand", id)),
         _ => Ok(row),
     }
-}
-
-/// The commands that a request asks for, on all pages.
-fn matching(
-    req: &ListDeviceCommandsRequest,
-    caller: &Caller,
-    tx: &ReadTx,
-) -> Result<Select<Entity>> {
-    let device = ids::parse_optional("device_id", &req.device_id)?;
-    let batch = ids::parse_optional("batch_id", &req.batch_id)?;
-    let from = moment("from_time", req.from_time.as_ref())?;
-    let until = moment("until_time", req.until_time.as_ref())?;
-    let name = (!req.name.is_empty()).then_some(req.name.as_str());
-    let own = whose::own_device(caller.principal());
-    Ok(Entity::find()
-        .filter(state::is(req.state(), tx.begin_time()))
-        .apply_if(own, |query, id| query.filter(Column::DeviceId.eq(id)))
-        .apply_if(device, |query, id| query.filter(Column::DeviceId.eq(id)))
-        .apply_if(batch, |query, id| query.filter(Column::BatchId.eq(id)))
-        .apply_if(name, |query, name| query.filter(Column::Name.eq(name)))
-        .apply_if(from, |query, time| {
-            query.filter(Column::CreateTime.gte(time))
-        })
-        .apply_if(until, |query, time| {
-            query.filter(Column::CreateTime.lt(time))
-        }))
-}
-
-fn newest_first(query: Select<Entity>, page: &Page) -> Select<Entity> {
-    query
-        .apply_if(page.after, |query, after| {
-            query.filter(Column::Number.lt(after))
-        })
-        .order_by_desc(Column::Number)
-        .limit(page.limit())
-        .offset((page.skip > 0).then_some(page.skip))
 }
