@@ -245,7 +245,7 @@ fn location_json(location: &Location) -> Value {
     })
 }
 
-fn struct_json(object: &Struct) -> Value {
+pub(super) fn struct_json(object: &Struct) -> Value {
     object
         .fields
         .iter()

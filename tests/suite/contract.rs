@@ -112,6 +112,7 @@ struct Belongings {
     tag: String,
     site: String,
     command: String,
+    device_command: String,
     user: String,
     api_key: String,
     api_client: String,
@@ -148,7 +149,9 @@ impl Belongings {
             .unwrap()
             .parse()
             .unwrap();
+        let told = format!("/v1/devices/{device}/commands");
         Self {
+            device_command: id(&told, json!({"name": MARK})).await,
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
@@ -172,6 +175,10 @@ impl Belongings {
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
             ("id", "DeviceService") => text(&self.device),
+            ("id", "DeviceCommandService") => text(&self.device_command),
+            ("device_id", _) => text(&self.device),
+            // Needed beside their device.
+            ("name", "DeviceCommandService") => text("restart"),
             ("id", "TagService") => text(&self.tag),
             ("id", "SiteService") => text(&self.site),
             ("id", "CommandService") => text(&self.command),
@@ -187,12 +194,13 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 7] {
+    fn all(&self) -> [&str; 8] {
         [
             &self.device,
             &self.tag,
             &self.site,
             &self.command,
+            &self.device_command,
             &self.user,
             &self.api_key,
             &self.api_client,

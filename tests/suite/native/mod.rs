@@ -2,6 +2,7 @@
 
 mod client_rotation;
 mod clients;
+mod commands;
 mod http;
 mod input;
 mod key_import;

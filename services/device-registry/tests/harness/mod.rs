@@ -1,6 +1,11 @@
 //! The service on a database of its own, called through its stack.
 
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "helpers of tests, each of which uses some"
+)]
 
 use std::io::Write;
 
