@@ -177,6 +177,7 @@ impl Belongings {
             ("id", "DeviceService") => text(&self.device),
             ("id", "DeviceCommandService") => text(&self.device_command),
             ("device_id", _) => text(&self.device),
+            ("device_ids", _) => Some(Value::List(vec![Value::String(self.device.clone())])),
             // Needed beside their device.
             ("name", "DeviceCommandService") => text("restart"),
             ("id", "TagService") => text(&self.tag),

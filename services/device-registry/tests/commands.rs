@@ -309,9 +309,12 @@ async fn whatever_happens_no_command_is_lost_or_delivered_after_its_end(registry
         }
         let got = pull(&registry, &device, 100).await;
         let got: HashSet<_> = got.into_iter().map(|command| command.id).collect();
-        assert_eq!(got, left, "seed {seed}");
-        for id in got {
-            acknowledge(&registry, &id).await.unwrap();
+        assert!(got.is_subset(&left), "seed {seed}");
+        for id in &left {
+            // Time goes on while this is asked.
+            let is_over = get(&registry, id).await.end_time.is_some();
+            assert!(got.contains(id) || is_over, "seed {seed}: {id} is lost");
+            let _ = acknowledge(&registry, id).await;
         }
     }
 }

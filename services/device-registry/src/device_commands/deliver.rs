@@ -21,7 +21,7 @@ pub(crate) struct Handed {
     pub(crate) next: Option<DateTime<Utc>>,
 }
 
-/// Hands out what waits, oldest first: at most so many. Whoever does not
+/// Hands out what waits, in the order in which it may be had: at most so many. Whoever does not
 /// acknowledge them within `patience` may be handed them again.
 pub(crate) async fn hand_out(
     store: &Store,
@@ -35,7 +35,11 @@ pub(crate) async fn hand_out(
         let time = tx.begin_time();
         let theirs = Entity::find().filter(whose.theirs(&tx).await?);
         let due = theirs.clone().filter(state::due(time));
-        let due = tx.all(due.order_by_asc(Column::Number).limit(most)).await?;
+        let due = due
+            .order_by_asc(Column::NextTime)
+            .order_by_asc(Column::Number)
+            .limit(most);
+        let due = tx.all(due).await?;
         if due.is_empty() {
             let next = theirs
                 .filter(Column::NextTime.gt(time))
@@ -93,6 +97,7 @@ async fn take(
                         .await?,
                 );
             }
+            taken.sort_by_key(|row| due.iter().position(|one| one.number == row.number));
             Ok((taken, now))
         })
         .await
