@@ -11,8 +11,10 @@ pub(crate) mod device_secret;
 pub(crate) mod device_tag;
 pub(crate) mod page_key;
 pub(crate) mod request;
+pub(crate) mod sensor;
 pub(crate) mod sighting;
 pub(crate) mod site;
+pub(crate) mod site_ancestor;
 pub(crate) mod tag;
 
 chassis::tenant_owned!(command);
@@ -25,8 +27,10 @@ chassis::tenant_owned!(device_quota);
 chassis::tenant_owned!(device_secret);
 chassis::tenant_owned!(device_tag);
 chassis::tenant_owned!(request);
+chassis::tenant_owned!(sensor);
 chassis::tenant_owned!(sighting);
 chassis::tenant_owned!(site);
+chassis::tenant_owned!(site_ancestor);
 chassis::tenant_owned!(tag);
 
 chassis::log!(command_call);

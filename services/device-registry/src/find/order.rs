@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::entity::device::{Column, Entity, Model};
 
 /// What lists can be ordered by, and in which column it is.
-const COLUMNS: [(&str, Column); 7] = [
+const COLUMNS: [(&str, Column); 8] = [
     ("number", Column::Number),
     ("create_time", Column::CreateTime),
     ("update_time", Column::UpdateTime),
     ("last_seen_time", Column::LastSeenTime),
     ("display_name", Column::DisplayName),
     ("serial_number", Column::SerialNumber),
+    ("external_id", Column::ExternalId),
     ("state", Column::State),
 ];
 
@@ -73,7 +74,10 @@ impl By {
             }
             return Ok(vec![query.order_by(Column::Number, direction)]);
         }
-        let empty = matches!(self.column, Column::LastSeenTime | Column::SerialNumber);
+        let empty = matches!(
+            self.column,
+            Column::LastSeenTime | Column::SerialNumber | Column::ExternalId
+        );
         let mut parts = Vec::new();
         let in_empty = place.is_some_and(|place| place.value.is_none());
         if empty && (in_empty || self.descending || place.is_none()) {
@@ -122,6 +126,7 @@ impl By {
             Column::LastSeenTime => row.last_seen_time.map(time),
             Column::DisplayName => Some(row.display_name.clone()),
             Column::SerialNumber => row.serial_number.clone(),
+            Column::ExternalId => row.external_id.clone(),
             Column::State => Some(row.state.to_string()),
             _ => None,
         };
@@ -134,7 +139,7 @@ impl By {
     /// What a place holds, as the column has it.
     fn value(&self, text: &str) -> Result<SimpleExpr> {
         Ok(match self.column {
-            Column::DisplayName | Column::SerialNumber => Expr::value(text),
+            Column::DisplayName | Column::SerialNumber | Column::ExternalId => Expr::value(text),
             Column::State => Expr::value(text.parse::<i16>().map_err(Error::internal)?),
             _ => {
                 let time = DateTime::parse_from_rfc3339(text).map_err(Error::internal)?;

@@ -4,7 +4,7 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
-    reason = "helpers of tests, each of which uses some"
+    reason = "helpers of tests, of which each file uses its part"
 )]
 
 use std::io::Write;
