@@ -242,7 +242,10 @@ impl HardwarioService for Hardwario {
         let domain = Domain::of(&self.peers, &request);
         let (_, wanted) = open_subject(request)?;
         let (_, domain) = enter(domain, &wanted.space_id).await?;
-        let wanted = registry::GetTagRequest { id: wanted.id };
+        let wanted = registry::GetTagRequest {
+            id: wanted.id,
+            ..Default::default()
+        };
         let tag = domain.tags().get_tag(domain.request(wanted)).await?;
         Ok(Response::new(shape::tag(tag.get_ref())))
     }
@@ -359,7 +362,10 @@ async fn after_tag(domain: &Domain, offset: String) -> Result<String, Status> {
     if offset.is_empty() {
         return Ok(offset);
     }
-    let last = registry::GetTagRequest { id: offset.clone() };
+    let last = registry::GetTagRequest {
+        id: offset.clone(),
+        ..Default::default()
+    };
     match domain.tags().get_tag(domain.request(last)).await {
         Ok(last) => Ok(token_after(last.get_ref().number)),
         Err(refusal) if refusal.code() == Code::NotFound => Err(no_offset("tag", &offset).into()),
