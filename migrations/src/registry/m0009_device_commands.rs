@@ -17,11 +17,23 @@ pub(super) struct Migration;
 const TABLES: [&str; 3] = ["command_calls", "device_commands", "command_batches"];
 
 /// Lists are in the order of numbers, of whichever of these is asked for.
-const LISTS: [&str; 4] = ["device_id", "batch_id", "name", "state"];
+const LISTS: [&str; 3] = ["device_id", "name", "state"];
 
-/// What whoever looks for work asks for: the index, the table, its columns,
-/// and which of them is null where there is no work.
-const WORK: [[&str; 4]; 4] = [
+/// Indexes of some rows only, such as those for which there is work: the index,
+/// the table, its columns, and which column is null of all other rows.
+const SOME: [[&str; 4]; 6] = [
+    [
+        "device_commands_batch",
+        "device_commands",
+        "tenant_id, batch_id, number",
+        "batch_id",
+    ],
+    [
+        "device_commands_batch_state",
+        "device_commands",
+        "tenant_id, batch_id, state",
+        "batch_id",
+    ],
     [
         "device_commands_next",
         "device_commands",
@@ -70,7 +82,7 @@ impl MigrationTrait for Migration {
             let sql = "ALTER TABLE device_commands ALTER COLUMN name TYPE text COLLATE \"C\"";
             connection.execute_unprepared(sql).await?;
         }
-        for [name, table, columns, some] in WORK {
+        for [name, table, columns, some] in SOME {
             let sql =
                 format!("CREATE INDEX {name} ON {table} ({columns}) WHERE {some} IS NOT NULL");
             connection.execute_unprepared(&sql).await?;

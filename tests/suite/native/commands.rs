@@ -161,11 +161,18 @@ async fn a_command_to_many_goes_on_after_a_kill_and_reaches_each_once() {
     let server = need!(Server::start().await);
     let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     let region = unique();
-    let made = (0..MANY).map(|_| device(&alice, json!({"region": region})));
-    let mut made: Vec<_> = futures::StreamExt::collect::<Vec<_>>(
-        futures::StreamExt::buffer_unordered(futures::stream::iter(made), 16),
-    )
-    .await;
+    let mut creators = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let (alice, region) = (alice.clone(), region.clone());
+        creators.spawn(async move {
+            let mut made = Vec::new();
+            for _ in 0..MANY / 10 {
+                made.push(device(&alice, json!({"region": region})).await);
+            }
+            made
+        });
+    }
+    let mut made = creators.join_all().await.concat();
     let body = json!({"name": "restart", "filter": format!("labels.region = \"{region}\"")});
     let batch = alice
         .post("/v1/devices:sendCommand", body)
