@@ -35,10 +35,13 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects, and what has errors of its own shape as they have.
-pub(crate) const ALL: [Dialect; 6] = [
+pub(crate) const ALL: [Dialect; 9] = [
     hardwario::DIALECT,
+    hardwario::messages::DIALECT,
     yombo::DIALECT,
+    yombo::commands::DIALECT,
     iottly::DIALECT,
+    iottly::commands::DIALECT,
     sensorbucket::DIALECT,
     device42::DIALECT,
     crate::oauth::DIALECT,
@@ -48,8 +51,11 @@ pub(crate) const ALL: [Dialect; 6] = [
 pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
     stack
         .with(hardwario::service(peers))
+        .with(hardwario::messages::service(peers))
         .with(yombo::service(peers))
+        .with(yombo::commands::service(peers))
         .with(iottly::service(peers))
+        .with(iottly::commands::service(peers))
         .with(sensorbucket::service(peers))
         .with(device42::service(peers))
 }

@@ -11,6 +11,7 @@ use proto::keys::api_client_service_client::ApiClientServiceClient;
 use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::token_service_client::TokenServiceClient;
 use proto::registry::command_service_client::CommandServiceClient;
+use proto::registry::device_command_service_client::DeviceCommandServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::sensor_service_client::SensorServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
@@ -143,6 +144,7 @@ clients! {
     sites: SiteServiceClient at DeviceRegistry,
     sensors: SensorServiceClient at DeviceRegistry,
     commands: CommandServiceClient at DeviceRegistry,
+    device_commands: DeviceCommandServiceClient at DeviceRegistry,
     api_keys: ApiKeyServiceClient at KeyManagement,
     api_clients: ApiClientServiceClient at KeyManagement,
     tokens: TokenServiceClient at KeyManagement,

@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_devices;
 mod m0003_fleet;
 mod m0004_places;
+mod m0009_device_commands;
 
 /// The history.
 pub struct Migrator;
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
             Box::new(m0004_places::Migration),
+            Box::new(m0009_device_commands::Migration),
         ]
     }
 }

@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(super) use show::struct_json;
+
 use clap::{Args, Subcommand};
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::{

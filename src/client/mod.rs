@@ -4,6 +4,7 @@
 mod api_clients;
 mod api_keys;
 mod audit;
+mod commands;
 mod connect;
 mod credentials;
 mod devices;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     KeyPolicy(Box<key_policy::Policies>),
     /// Devices of the tenant
     Device(Box<devices::Devices>),
+    /// Commands: what devices are told
+    Command(Box<commands::Commands>),
     /// Users that the tenant manages
     User(Box<users::Users>),
     /// Tenants that the caller may act for
@@ -65,6 +68,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::Token(tokens) => tokens.run().await,
         Command::KeyPolicy(policies) => policies.run().await,
         Command::Device(devices) => devices.run().await,
+        Command::Command(commands) => commands.run().await,
         Command::User(users) => users.run().await,
         Command::Tenant(tenants) => tenants.run().await,
         Command::Audit(audit) => audit.run().await,

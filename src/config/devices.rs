@@ -23,15 +23,21 @@ pub(crate) struct DeviceRegistry {
     /// How long a deleted device can be brought back
     #[arg(long, value_name = "DURATION", env = "MUSTER_KEEP_DELETED_DEVICES", default_value = "30days", value_parser = humantime::parse_duration)]
     keep_deleted_devices: Duration,
+    /// How long a command is kept after its end
+    #[arg(long, value_name = "DURATION", env = "MUSTER_KEEP_COMMANDS", default_value = "30days", value_parser = humantime::parse_duration)]
+    keep_commands: Duration,
 }
 
 impl DeviceRegistry {
     pub(crate) fn check(&self, problems: &mut Problems) -> Settings {
         let keep = TimeDelta::from_std(self.keep_deleted_devices);
         let keep = problems.take("--keep-deleted-devices", keep);
+        let commands = TimeDelta::from_std(self.keep_commands);
+        let commands = problems.take("--keep-commands", commands);
         Settings {
             device_limit: (self.device_limit > 0).then(|| self.device_limit.into()),
             keep_deleted: keep.unwrap_or_default(),
+            keep_commands: commands.unwrap_or_default(),
         }
     }
 }

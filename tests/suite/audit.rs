@@ -114,7 +114,9 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 5] = [
+const NOT_RECORDED: [&str; 6] = [
+    // Leaves an event for each command that it delivers, for as long as it lasts.
+    "DeviceCommandService/ReceiveCommands",
     // What is observed of devices all the time; nobody decides it.
     "DeviceService/RecordSightings",
     // Needs keys that the operator has; its events are ReportLeak's.
@@ -269,6 +271,47 @@ async fn lives(diary: &mut Diary, olga: &Caller) {
             (&who, &resource),
         )
         .await;
+}
+
+/// What can be done with what a device is told.
+async fn commands(diary: &mut Diary, olga: &Caller) {
+    let who = actor(olga).await;
+    let device = olga.post("/v1/devices", json!({"displayName": unique()}));
+    let device = text(&device.await.expect(201)["id"]).to_owned();
+    let path = format!("/v1/devices/{device}/commands");
+    let send = ("DeviceCommandService/SendCommand", "deviceCommands/{id}");
+    for (end, verb) in [
+        ("DeviceCommandService/AcknowledgeCommand", "acknowledge"),
+        ("DeviceCommandService/FailCommand", "fail"),
+        ("DeviceCommandService/CancelDeviceCommand", "cancel"),
+    ] {
+        let ask = (Method::POST, &*path, json!({"name": "restart"}));
+        let sent = diary.ask(send.0, olga, ask, (&who, send.1)).await;
+        let one = format!("deviceCommands/{}", text(&sent["id"]));
+        let pull = format!("{path}:pull");
+        let ask = (Method::POST, &*pull, json!({}));
+        let method = "DeviceCommandService/PullCommands";
+        diary.ask(method, olga, ask, (&who, &one)).await;
+        let verb = format!("/v1/{one}:{verb}");
+        let ask = (Method::POST, &*verb, json!({}));
+        diary.ask(end, olga, ask, (&who, &one)).await;
+    }
+    let all = format!("{path}:cancel");
+    let ask = (Method::POST, &*all, json!({}));
+    let what = format!("devices/{device}/commands");
+    let method = "DeviceCommandService/CancelDeviceCommands";
+    diary.ask(method, olga, ask, (&who, &what)).await;
+    let body = json!({"deviceIds": [device], "name": "restart"});
+    let ask = (Method::POST, "/v1/devices:sendCommand", body);
+    let method = "DeviceCommandService/SendCommands";
+    let sent = diary
+        .ask(method, olga, ask, (&who, "commandBatches/{id}"))
+        .await;
+    let batch = format!("commandBatches/{}", text(&sent["id"]));
+    let path = format!("/v1/{batch}:cancel");
+    let ask = (Method::POST, &*path, json!({}));
+    let method = "DeviceCommandService/CancelCommandBatch";
+    diary.ask(method, olga, ask, (&who, &batch)).await;
 }
 
 async fn people(diary: &mut Diary, world: &World) {
@@ -581,6 +624,7 @@ async fn every_method_that_changes_something_leaves_one_event_that_says_who_did_
     let mut diary = Diary::default();
     things(&mut diary, &world.olga).await;
     lives(&mut diary, &world.olga).await;
+    commands(&mut diary, &world.olga).await;
     people(&mut diary, world).await;
     credentials(&mut diary, &world.alice).await;
     keys(&mut diary, &world.alice).await;

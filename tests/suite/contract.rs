@@ -113,6 +113,7 @@ struct Belongings {
     tag: String,
     site: String,
     command: String,
+    device_command: String,
     user: String,
     api_key: String,
     api_client: String,
@@ -149,7 +150,9 @@ impl Belongings {
             .unwrap()
             .parse()
             .unwrap();
+        let told = format!("/v1/devices/{device}/commands");
         Self {
+            device_command: id(&told, json!({"name": MARK})).await,
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
@@ -178,6 +181,11 @@ impl Belongings {
             ("device_id", "SensorService") => text(&self.device),
             // Not theirs, but needed beside their device.
             ("code", "SensorService") => text("level"),
+            ("id", "DeviceCommandService") => text(&self.device_command),
+            ("device_id", _) => text(&self.device),
+            ("device_ids", _) => Some(Value::List(vec![Value::String(self.device.clone())])),
+            // Needed beside their device.
+            ("name", "DeviceCommandService") => text("restart"),
             ("id", "TagService") => text(&self.tag),
             ("id", "SiteService") => text(&self.site),
             ("id", "CommandService") => text(&self.command),
@@ -200,6 +208,7 @@ impl Belongings {
             &self.tag,
             &self.site,
             &self.command,
+            &self.device_command,
             &self.user,
             &self.api_key,
             &self.api_client,

@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod cli;
 mod cli_keys;
+mod commands_dialects;
 mod contract;
 mod device42;
 mod forwarded;

@@ -54,6 +54,20 @@ impl GlobalTx {
         Ok(row.insert(&self.0).await?)
     }
 
+    /// Adds many rows, in one statement.
+    pub async fn insert_many<A>(&self, rows: Vec<A>) -> Result<()>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        <A::Entity as EntityTrait>::insert_many(rows)
+            .exec_without_returning(&self.0)
+            .await?;
+        Ok(())
+    }
+
     /// Adds a row, or changes the one that is there, as the query says.
     pub async fn upsert<A>(&self, query: Insert<A>) -> Result<()>
     where

@@ -2,6 +2,7 @@
 //! of its number; a key belongs to one. Every device has a licence, whose
 //! token is the device's id.
 
+pub(super) mod commands;
 mod shape;
 
 use bytes::Bytes;

@@ -2,6 +2,7 @@
 //! one. Ids are short there, so UUIDs are written in base 62.
 
 mod base62;
+pub(super) mod commands;
 mod fields;
 mod refusal;
 mod shape;
@@ -195,6 +196,7 @@ async fn commands(domain: &Domain) -> Result<Vec<registry::Command>, Status> {
         let page = registry::ListCommandsRequest {
             page_size: MOST,
             page_token,
+            ..Default::default()
         };
         let page = domain
             .commands()

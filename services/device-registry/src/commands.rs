@@ -10,10 +10,11 @@ use proto::registry::{
     ListCommandsRequest, ListCommandsResponse, UpdateCommandRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::device_commands::parameters;
 use crate::entity::command;
 use crate::paged::paged;
 use crate::{etag, ids};
@@ -22,7 +23,14 @@ use chassis::mask::{Fields, field};
 /// What updates may change.
 const FIELDS: Fields<Command> = Fields {
     message: "command",
-    input: &[field!(name), field!(display_name), field!(description)],
+    input: &[
+        field!(name),
+        field!(display_name),
+        field!(description),
+        field!(parameters),
+        field!(default_ttl),
+        field!(default_max_attempts),
+    ],
     output: &["id", "number", "create_time", "update_time", "etag"],
 };
 
@@ -46,7 +54,7 @@ impl CommandService for Commands {
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
-            ..columns(req.command.unwrap_or_default())
+            ..columns(req.command.unwrap_or_default())?
         };
         let row = self
             .store
@@ -73,13 +81,19 @@ impl CommandService for Commands {
         request: Request<ListCommandsRequest>,
     ) -> Result<Response<ListCommandsResponse>, Status> {
         let (caller, req) = open(request)?;
-        let page = Page::new(req.page_size, &req.page_token)?;
-        let query = paged(command::Entity::find(), command::Column::Number, &page);
-        let rows = self.store.read(&caller).await?.all(query).await?;
+        let page = Page::new(req.page_size, &req.page_token)?.skip(req.skip);
+        let query = matching(&req);
+        let tx = self.store.read(&caller).await?;
+        let total_size = match req.count_total {
+            true => tx.count(query.clone()).await?,
+            false => 0,
+        };
+        let rows = tx.all(paged(query, command::Column::Number, &page)).await?;
         let (rows, next_page_token) = page.finish(rows, |row| row.number);
         Ok(Response::new(ListCommandsResponse {
             commands: rows.into_iter().map(message).collect(),
             next_page_token,
+            total_size: total_size.cast_signed(),
         }))
     }
 
@@ -103,7 +117,7 @@ impl CommandService for Commands {
                 number: Unchanged(number),
                 update_time: Set(now),
                 revision: Set(revision + 1),
-                ..columns(merged)
+                ..columns(merged)?
             })
             .await
         });
@@ -139,14 +153,31 @@ fn taken(error: Error) -> Error {
     error.unique(&[("name", "command.name"), ("id", "command_id")])
 }
 
+/// The commands that a request asks for, on all pages.
+fn matching(request: &ListCommandsRequest) -> Select<command::Entity> {
+    let name = (!request.name.is_empty()).then_some(request.name.as_str());
+    let number = (request.number != 0).then_some(request.number);
+    command::Entity::find()
+        .apply_if(name, |query, name| {
+            query.filter(command::Column::Name.eq(name))
+        })
+        .apply_if(number, |query, number| {
+            query.filter(command::Column::Number.eq(number))
+        })
+}
+
 /// The columns that the creator of a command, or who changes it, sets.
-fn columns(command: Command) -> command::ActiveModel {
-    command::ActiveModel {
+fn columns(command: Command) -> Result<command::ActiveModel> {
+    let attempts = command.default_max_attempts;
+    Ok(command::ActiveModel {
+        parameters: Set(Some(parameters::to_json(&command.parameters)?)),
+        default_ttl_seconds: Set(command.default_ttl.map(|ttl| ttl.seconds)),
+        default_max_attempts: Set((attempts > 0).then_some(attempts)),
         name: Set(command.name),
         display_name: Set(command.display_name),
         description: Set(command.description),
         ..Default::default()
-    }
+    })
 }
 
 /// A command as the contract has it.
@@ -160,5 +191,10 @@ fn message(row: command::Model) -> Command {
         create_time: Some(timestamp(row.create_time)),
         update_time: Some(timestamp(row.update_time)),
         etag: etag::of(row.revision),
+        parameters: parameters::from_json(row.parameters),
+        default_ttl: row
+            .default_ttl_seconds
+            .map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        default_max_attempts: row.default_max_attempts.unwrap_or_default(),
     }
 }

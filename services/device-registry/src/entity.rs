@@ -1,7 +1,10 @@
 //! The tables.
 
 pub(crate) mod command;
+pub(crate) mod command_batch;
+pub(crate) mod command_call;
 pub(crate) mod device;
+pub(crate) mod device_command;
 pub(crate) mod device_label;
 pub(crate) mod device_quota;
 pub(crate) mod device_secret;
@@ -15,7 +18,10 @@ pub(crate) mod site_ancestor;
 pub(crate) mod tag;
 
 chassis::tenant_owned!(command);
+chassis::tenant_owned!(command_batch);
+chassis::tenant_owned!(command_call);
 chassis::tenant_owned!(device);
+chassis::tenant_owned!(device_command);
 chassis::tenant_owned!(device_label);
 chassis::tenant_owned!(device_quota);
 chassis::tenant_owned!(device_secret);
@@ -26,3 +32,5 @@ chassis::tenant_owned!(sighting);
 chassis::tenant_owned!(site);
 chassis::tenant_owned!(site_ancestor);
 chassis::tenant_owned!(tag);
+
+chassis::log!(command_call);

@@ -7,6 +7,7 @@ pub mod admin;
 mod attributes;
 mod commands;
 mod counts;
+mod device_commands;
 mod device_filter;
 mod device_row;
 mod devices;
@@ -36,6 +37,7 @@ use chassis::token::Verifier;
 use chassis::{Clock, audit};
 use chrono::TimeDelta;
 use proto::registry::command_service_server::CommandServiceServer;
+use proto::registry::device_command_service_server::DeviceCommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::sensor_service_server::SensorServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub device_limit: Option<i64>,
     /// For how long a deleted device can be brought back.
     pub keep_deleted: TimeDelta,
+    /// For how long a command is kept after its end.
+    pub keep_commands: TimeDelta,
 }
 
 impl Default for Settings {
@@ -60,6 +64,7 @@ impl Default for Settings {
         Self {
             device_limit: None,
             keep_deleted: TimeDelta::days(30),
+            keep_commands: TimeDelta::days(30),
         }
     }
 }
@@ -67,6 +72,12 @@ impl Default for Settings {
 /// The whole service, on a database that [`Migrator`] brought up to date.
 pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings) -> Stack {
     tokio::spawn(purge::run(store.clone()));
+    let device_commands = device_commands::DeviceCommands::new(
+        store.clone(),
+        clock.clone(),
+        verifier.revocations().clone(),
+        settings.keep_commands,
+    );
     let audit = audit::service(ServiceName::DeviceRegistry, store.clone());
     let (devices, tags, sites) = (
         devices::Devices {
@@ -95,6 +106,7 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
         .with(SiteServiceServer::new(sites))
         .with(SensorServiceServer::new(sensors))
         .with(CommandServiceServer::new(commands))
+        .with(DeviceCommandServiceServer::new(device_commands))
         .with(audit)
         .build()
 }

@@ -63,6 +63,8 @@ impl Role {
                             | Permission::TagsWrite
                             | Permission::SitesWrite
                             | Permission::CommandsWrite
+                            | Permission::CommandsSend
+                            | Permission::CommandsReceive
                     )
             }
             Self::Viewer => matches!(

@@ -151,7 +151,7 @@ fn location_json(location: &Location) -> Value {
     })
 }
 
-fn struct_json(object: &Struct) -> Value {
+pub(in crate::client) fn struct_json(object: &Struct) -> Value {
     object
         .fields
         .iter()

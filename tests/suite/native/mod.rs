@@ -3,6 +3,7 @@
 mod client_rotation;
 mod clients;
 mod finding;
+mod commands;
 mod http;
 mod input;
 mod key_import;

@@ -17,6 +17,11 @@ pub(super) fn answer(problem: &Problem) -> Response<Bytes> {
         StatusCode::NOT_FOUND => "Not Found",
         _ => problem.status.message(),
     };
+    envelope(status, message)
+}
+
+/// The envelope of a text.
+pub(super) fn envelope(status: StatusCode, message: &str) -> Response<Bytes> {
     let body = json!({"code": status.as_u16(), "message": message, "comments": {}});
     let mut response = crate::dialects::json(status, &body);
     for (name, value) in HEADERS {

@@ -15,6 +15,10 @@ pub(crate) struct Model {
     pub(crate) display_name: String,
     pub(crate) name: String,
     pub(crate) description: String,
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub(crate) parameters: Option<Json>,
+    pub(crate) default_ttl_seconds: Option<i64>,
+    pub(crate) default_max_attempts: Option<i32>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

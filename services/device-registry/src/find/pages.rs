@@ -204,14 +204,8 @@ async fn place_of(tx: &ReadTx, id: &str, by: By) -> Result<Place> {
 }
 
 /// Asks for tags by their ids. A tag that does not exist is on no device.
-async fn with_tag_ids(tx: &ReadTx, filter: Filter<Field>) -> Result<Filter<Field>> {
-    let named = |test: &&Test<Field>| test.field == Field::Tags;
-    let name = |test: &Test<Field>| match &test.value {
-        Value::Text(name) => Some(name.clone()),
-        _ => None,
-    };
-    let tests = filter.tests();
-    let names: Vec<_> = tests.into_iter().filter(named).filter_map(name).collect();
+pub(crate) async fn with_tag_ids(tx: &ReadTx, filter: Filter<Field>) -> Result<Filter<Field>> {
+    let names = tag_names(&filter);
     let ids: HashMap<String, Uuid> = match names.is_empty() {
         true => HashMap::new(),
         false => {
@@ -220,7 +214,23 @@ async fn with_tag_ids(tx: &ReadTx, filter: Filter<Field>) -> Result<Filter<Field
             tags.map(|tag| (tag.display_name, tag.id)).collect()
         }
     };
-    Ok(filter.replace(&|test| match (&test.field, &test.value) {
+    Ok(with_ids(filter, &ids))
+}
+
+/// The names of tags that a filter asks for.
+pub(crate) fn tag_names(filter: &Filter<Field>) -> Vec<String> {
+    let named = |test: &&Test<Field>| test.field == Field::Tags;
+    let name = |test: &Test<Field>| match &test.value {
+        Value::Text(name) => Some(name.clone()),
+        _ => None,
+    };
+    let tests = filter.tests();
+    tests.into_iter().filter(named).filter_map(name).collect()
+}
+
+/// Asks for the ids in place of the names of tags.
+pub(crate) fn with_ids(filter: Filter<Field>, ids: &HashMap<String, Uuid>) -> Filter<Field> {
+    filter.replace(&|test| match (&test.field, &test.value) {
         (Field::Tags, Value::Text(name)) => match (ids.get(name), test.negated) {
             (Some(id), _) => Filter::Test(Test {
                 field: Field::TagIds,
@@ -231,5 +241,5 @@ async fn with_tag_ids(tx: &ReadTx, filter: Filter<Field>) -> Result<Filter<Field
             (None, false) => Filter::Any(Vec::new()),
         },
         _ => Filter::Test(test),
-    }))
+    })
 }

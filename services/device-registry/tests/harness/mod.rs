@@ -67,8 +67,9 @@ impl Registry {
     pub async fn on_sqlite_with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("r.db");
-        let store = Store::sqlite::<Migrator>(&file, &Clock::system()).await;
-        Self::on(store.unwrap(), folder, settings)
+        let clock = Clock::system();
+        let store = Store::sqlite::<Migrator>(&file, &clock).await;
+        Self::on(store.unwrap(), clock, folder, settings)
     }
 
     /// None, and says so loudly, if there is no server.
@@ -88,16 +89,17 @@ impl Registry {
         let owner = database(server.create_database().await);
         schema::up::<Migrator>(&owner, schema).await.unwrap();
         let login = database(server.create_login(&owner.url, schema.role).await);
-        let store = Store::postgres::<Migrator>(&login, schema, &Clock::system()).await;
+        let clock = Clock::system();
+        let store = Store::postgres::<Migrator>(&login, schema, &clock).await;
         Some(Self::on(
             store.unwrap(),
+            clock,
             tempfile::tempdir().unwrap(),
             settings,
         ))
     }
 
-    fn on(store: Store, folder: tempfile::TempDir, settings: Settings) -> Self {
-        let clock = Clock::system();
+    fn on(store: Store, clock: Clock, folder: tempfile::TempDir, settings: Settings) -> Self {
         let key = PrivateKey::generate().unwrap();
         let everything = Privileges {
             tenants: true,
