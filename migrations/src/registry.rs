@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
 mod m0003_fleet;
+mod m0005_imports;
 
 /// The history.
 pub struct Migrator;
@@ -15,6 +16,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_devices::Migration),
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
+            Box::new(m0005_imports::Migration),
         ]
     }
 }

@@ -25,6 +25,7 @@ mod requests;
 mod sightings;
 mod sites;
 mod tags;
+mod transfer;
 
 use chassis::peer::{ServiceName, Stack};
 use chassis::server::ServiceStack;
@@ -34,6 +35,7 @@ use chassis::{Clock, audit};
 use chrono::TimeDelta;
 use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
+use proto::registry::device_transfer_service_server::DeviceTransferServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
 
@@ -64,6 +66,12 @@ impl Default for Settings {
 pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings) -> Stack {
     tokio::spawn(purge::run(store.clone()));
     let audit = audit::service(ServiceName::DeviceRegistry, store.clone());
+    let transfer = transfer::Transfer {
+        store: store.clone(),
+        clock: clock.clone(),
+        device_limit: settings.device_limit,
+        sealer: SealerOnce::default(),
+    };
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -83,6 +91,7 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
     let commands = commands::Commands { store, clock };
     ServiceStack::new(ServiceName::DeviceRegistry, verifier)
         .with(DeviceServiceServer::new(devices))
+        .with(DeviceTransferServiceServer::new(transfer))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
         .with(CommandServiceServer::new(commands))
