@@ -16,7 +16,7 @@ use super::connect::Authorized;
 use super::failure::Failure;
 use super::options::Options;
 use super::out::{self, Show};
-use super::parse;
+use super::{parse, transfer};
 
 /// A page of devices with long descriptions is larger than gRPC's usual limit.
 const MAX_ANSWER: usize = 64 << 20;
@@ -25,6 +25,7 @@ const EXAMPLES: &str = "Examples:
   muster device create --name 'Pump 7' --serial-number SN-1007 --label site=plant-2
   muster device list --tag 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11 --limit 20
   muster device list --output json | jq -r '.[].serialNumber'
+  muster device import fleet.csv --match-by serial-number --dry-run
   muster device get 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05";
 
 /// Devices of the tenant.
@@ -48,6 +49,10 @@ enum Action {
         /// The device
         id: Uuid,
     },
+    /// Create and change many devices, from a file
+    Import(Box<transfer::Import>),
+    /// Write many devices to a file
+    Export(Box<transfer::Export>),
     /// Delete a device and its secrets
     Delete {
         /// The device
@@ -111,6 +116,8 @@ impl Devices {
             Action::Create(device) => create(options, client, device).await,
             Action::List(list) => list_matching(options, client, list).await,
             Action::Get { id } => get(options, client, id).await,
+            Action::Import(import) => import.run(options).await,
+            Action::Export(export) => export.run(options).await,
             Action::Delete { id } => delete(options, client, id).await,
         }
     }

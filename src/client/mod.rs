@@ -21,6 +21,7 @@ mod secret;
 mod server_url;
 mod tenants;
 mod tokens;
+mod transfer;
 mod users;
 
 use std::process::ExitCode;

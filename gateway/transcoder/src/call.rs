@@ -48,7 +48,12 @@ impl Transcoder {
             sheet: None,
             errors,
         };
-        let live = uplink::is_live(&self.inner.plans, &matched.route, &parts, body.is_end_stream());
+        let live = uplink::is_live(
+            &self.inner.plans,
+            &matched.route,
+            &parts,
+            body.is_end_stream(),
+        );
         if live.map_err(|f| f.into_problem())? {
             answering.sheet = self
                 .sheet(&matched.route, answering.framing, &[])
@@ -177,7 +182,9 @@ impl Transcoder {
         let plans = &self.inner.plans;
         let message = messages.get(frames::PREFIX..).unwrap_or_default();
         // The message was written here.
-        let named = csv.columns.and_then(|field| sheet::names(message, field).ok());
+        let named = csv
+            .columns
+            .and_then(|field| sheet::names(message, field).ok());
         let Some(names) = named.filter(|names| !names.is_empty()) else {
             return Ok(Some(Sheet::whole(plans, &route.style, csv.root)));
         };

@@ -9,7 +9,8 @@ use crate::bind::path::Decoding;
 use crate::bind::{FieldPath, Lost, has_text, resolve};
 use crate::plan::{Kind, Known, Message, MessageId, Plans, Shape};
 use crate::route::{
-    BodyPlan, CsvPlan, EtagAt, MethodInfo, PathVariable, ResponsePlan, Route, Rule, grpc_uri, position,
+    BodyPlan, CsvPlan, EtagAt, MethodInfo, PathVariable, ResponsePlan, Route, Rule, grpc_uri,
+    position,
 };
 use crate::rule::HttpRule;
 use crate::style::{MethodStyle, Style};
@@ -192,13 +193,11 @@ impl Compiler<'_> {
     }
 
     /// The rows of a stream, if its messages can be rows.
-    fn csv(
-        &mut self,
-        info: &MethodInfo,
-        response: ResponsePlan,
-        columns: &str,
-    ) -> Option<CsvPlan> {
-        let (input, output) = (self.plans.message(self.input), self.plans.message(self.output));
+    fn csv(&mut self, info: &MethodInfo, response: ResponsePlan, columns: &str) -> Option<CsvPlan> {
+        let (input, output) = (
+            self.plans.message(self.input),
+            self.plans.message(self.output),
+        );
         let root = match response {
             ResponsePlan::Whole => Some(self.output),
             ResponsePlan::Field(index) => output.fields[index].singular_message(),
@@ -209,7 +208,8 @@ impl Compiler<'_> {
         let field = position(&input.fields, columns).map(|index| &input.fields[index]);
         let field = field.filter(|f| f.kind == Kind::String && f.shape != Shape::Singular);
         if !columns.is_empty() && (field.is_none() || root.is_none()) {
-            let text = format!("csv_columns {columns:?} is no repeated string, or nothing is a row");
+            let text =
+                format!("csv_columns {columns:?} is no repeated string, or nothing is a row");
             self.problems.push(text);
         }
         let columns = field.map(|field| field.number);

@@ -147,7 +147,9 @@ impl Header {
         let members: Vec<_> = columns.iter().map(|c| c.members(decoder.plans)).collect();
         let rival = |one: &[(FieldPath, u16, usize)], other: &[(FieldPath, u16, usize)]| {
             one.iter().any(|(path, oneof, index)| {
-                other.iter().any(|(at, o, i)| (at, o) == (path, oneof) && i != index)
+                other
+                    .iter()
+                    .any(|(at, o, i)| (at, o) == (path, oneof) && i != index)
             })
         };
         let mut rivals = Vec::new();

@@ -66,7 +66,6 @@ impl Rows {
                 return Ok(None);
             }
             let line = self.line;
-            self.line = self.reader.line();
             let at_line = |mut fault: Box<Fault>| {
                 fault.message = format!("line {line}: {}", fault.message);
                 fault
@@ -113,6 +112,7 @@ impl Rows {
                 &mut self.record[record..],
                 &mut self.ends[ends..],
             );
+            let last = self.buffer[..read].last().copied();
             self.buffer.advance(read);
             self.filled = (record + wrote, ends + ended_cells);
             match result {
@@ -126,6 +126,10 @@ impl Rows {
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
                     self.whole = true;
+                    let within = self.record[..self.filled.0].iter();
+                    let within = within.filter(|byte| **byte == b'\n').count() as u64;
+                    let ended = u64::from(last == Some(b'\n'));
+                    self.line = self.reader.line() - within - ended;
                     return Ok(true);
                 }
                 ReadRecordResult::End => return Ok(false),

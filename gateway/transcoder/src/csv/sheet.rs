@@ -61,7 +61,8 @@ impl Sheet {
         let message: Value = serde_json::from_slice(json).unwrap_or_default();
         let cell = |column: &Printed| {
             let mut keys = column.keys.iter();
-            keys.try_fold(&message, |value, key| value.get(key)).map(text)
+            keys.try_fold(&message, |value, key| value.get(key))
+                .map(text)
         };
         line(self.0.iter().map(|c| cell(c).unwrap_or_default()), out);
     }
@@ -114,7 +115,9 @@ fn text(value: &Value) -> String {
         Value::Array(items) => {
             let plain = |item: &Value| match item {
                 Value::String(text) => {
-                    !text.is_empty() && !text.contains(BETWEEN) && !text.starts_with('[')
+                    !text.is_empty()
+                        && !text.contains(BETWEEN)
+                        && !text.starts_with('[')
                         && text.trim() == text
                 }
                 Value::Number(_) | Value::Bool(_) => true,

@@ -7,9 +7,7 @@ use chassis::store::{Resource, Store, WriteTx};
 use chassis::{Caller, Clock, Error, Result};
 use prost::Message;
 use proto::registry::import_devices_response::Event;
-use proto::registry::{
-    ImportBegun, ImportDevicesRequest, ImportDevicesResponse, ImportSummary,
-};
+use proto::registry::{ImportBegun, ImportDevicesRequest, ImportDevicesResponse, ImportSummary};
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use tokio::time::Instant;
@@ -41,6 +39,8 @@ pub(crate) struct Import {
     device_limit: Option<i64>,
     options: Options,
     seen: Seen,
+    /// How far it is noted that the import has come.
+    marked: i64,
     summary: ImportSummary,
 }
 
@@ -78,6 +78,7 @@ impl Import {
             caller,
             options,
             seen: Seen::default(),
+            marked: summary.next_index,
             summary,
         })
     }
@@ -183,6 +184,8 @@ impl Import {
             true => self.all_or_none(&rows, complete).await?,
             false => self.as_many_as_go(&rows).await?,
         };
+        let end = chunk.last().map_or(0, |read| read.index + 1);
+        self.advance(end).await?;
         let mut written = written.into_iter();
         for Read { index, row } in chunk {
             let outcome = match row {
@@ -208,13 +211,15 @@ impl Import {
 
     /// Writes devices, all but those that the database refuses. It refuses a
     /// transaction and not a row, so the devices are halved until it is one.
-    async fn as_many_as_go(&self, rows: &[&Row]) -> Result<Vec<Outcome>> {
+    async fn as_many_as_go(&mut self, rows: &[&Row]) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(rows.len());
         let mut parts = vec![(rows, true)];
         while let Some((part, first)) = parts.pop() {
             let error = match self.part(part, true).await {
                 Ok(done) => {
                     outcomes.extend(done);
+                    let end = part.last().map_or(0, |row| row.index + 1);
+                    self.marked = self.marked.max(end);
                     continue;
                 }
                 Err(error @ (Error::Constraint(_) | Error::Exhausted { .. })) => error,
@@ -231,6 +236,25 @@ impl Import {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Notes how far the import has come, where the last devices of a chunk
+    /// are refused and no transaction has noted it.
+    async fn advance(&mut self, end: i64) -> Result<()> {
+        let Some(id) = self.options.import_id.filter(|_| self.marked < end) else {
+            return Ok(());
+        };
+        let advance = async |tx: &WriteTx| {
+            let mark = Mark::of(tx, id).await?;
+            if mark.0.next_index < end {
+                mark.advance(tx, end).await?;
+            }
+            Ok(())
+        };
+        let what = ("imports", id);
+        self.store.change(&self.caller, what, advance).await?;
+        self.marked = end;
+        Ok(())
     }
 
     /// Writes devices in one transaction, and how far the import has come.
