@@ -1,6 +1,7 @@
 //! `muster device import` and `muster device export`: many devices, between
 //! files and the tenant.
 
+mod course;
 mod export;
 mod format;
 mod import;
