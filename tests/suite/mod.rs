@@ -3,6 +3,7 @@
 mod audit;
 pub(crate) mod cli;
 mod cli_keys;
+mod cli_transfer;
 mod contract;
 mod device42;
 mod forwarded;

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chassis::Clock;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use prost_types::FieldMask;
@@ -119,7 +120,7 @@ impl Import {
             Some(Key::Id) => MatchBy::Id,
         };
         let goes_on = !self.dry_run && !self.all_or_nothing;
-        let import_id = goes_on.then(|| self.resume.unwrap_or_else(Uuid::new_v4));
+        let import_id = goes_on.then(|| self.resume.unwrap_or_else(|| Clock::system().new_id()));
         ImportDevicesRequest {
             match_by: match_by.into(),
             validate_only: self.dry_run,

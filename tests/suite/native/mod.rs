@@ -19,6 +19,7 @@ mod revocation;
 mod sightings;
 mod tenants;
 mod tokens;
+mod transfer;
 
 use crate::support::{Answer, World};
 use serde_json::Value;
