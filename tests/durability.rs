@@ -151,6 +151,79 @@ async fn database_is_killed() -> bool {
         .is_ok()
 }
 
+/// The server is killed in the middle of an import, and comes back: the command
+/// goes on by itself, and each device is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_goes_on_after_a_kill_on_sqlite_and_makes_each_device_once() {
+    import_survives_a_kill(Shape::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_goes_on_after_a_kill_on_postgresql_and_makes_each_device_once() {
+    import_survives_a_kill(Shape::Postgres).await;
+}
+
+/// Devices of the import that is killed.
+const FLEET: i64 = 20_000;
+/// How often.
+const KILLS: i64 = 3;
+
+async fn count(caller: &Caller) -> i64 {
+    let path = "/v1/devices?pageSize=1&countTotal=true";
+    let page = caller.get(path).await.expect(200);
+    let total = page["totalSize"].as_str().map(str::parse);
+    total.map_or(0, Result::unwrap)
+}
+
+async fn import_survives_a_kill(shape: Shape) {
+    let installation = need!(Installation::empty(shape).await);
+    let mut server = Server::start_on(installation).await;
+    let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
+    let key = json!({"displayName": "importer", "permissions": ["devices.write"]});
+    let key = alice.post("/v1/apiKeys", key).await.expect(201);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fleet.csv");
+    let rows = (0..FLEET).map(|n| format!("Pump {n},{n},{}\n", n % 7));
+    let rows: String = ["displayName,serialNumber,labels.n\n".to_owned()]
+        .into_iter()
+        .chain(rows)
+        .collect();
+    std::fs::write(&file, rows).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_muster"));
+    let command = command
+        .args([
+            "device",
+            "import",
+            "--output",
+            "json",
+            "--server",
+            &server.url,
+        ])
+        .arg(&file)
+        .env("MUSTER_CONFIG_DIR", folder.path())
+        .env("MUSTER_API_KEY", key["secret"].as_str().unwrap())
+        .stdout(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    for kill in 1..=KILLS {
+        let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
+        let enough = kill * FLEET / (KILLS + 2);
+        support::eventually("the import goes on", || async {
+            count(&alice).await >= enough
+        })
+        .await;
+        server = Server::start_on(server.kill()).await;
+    }
+    let done = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
+    let done = done.await.unwrap();
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
+    assert_eq!(count(&alice).await, FLEET, "{told}");
+    let [created, before] = ["created", "doneBefore"].map(|name| told[name].as_i64().unwrap());
+    assert_eq!(created + before, FLEET, "{told}");
+}
+
 async fn survives_kills(shape: Shape) {
     let installation = need!(Installation::empty(shape).await);
     let on_postgresql = installation.database_url.is_some();

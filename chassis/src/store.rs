@@ -17,6 +17,7 @@
 mod bell;
 mod confined;
 pub mod copy;
+mod found;
 mod global;
 mod pools;
 mod postgres;

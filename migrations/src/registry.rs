@@ -6,6 +6,7 @@ mod m0001_devices;
 mod m0003_fleet;
 mod m0004_places;
 mod m0009_device_commands;
+mod m0005_imports;
 
 /// The history.
 pub struct Migrator;
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_fleet::Migration),
             Box::new(m0004_places::Migration),
             Box::new(m0009_device_commands::Migration),
+            Box::new(m0005_imports::Migration),
         ]
     }
 }

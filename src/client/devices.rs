@@ -16,8 +16,7 @@ use uuid::Uuid;
 use super::connect::Authorized;
 use super::failure::Failure;
 use super::options::Options;
-use super::out;
-use super::parse;
+use super::{out, parse, transfer};
 use show::Column;
 
 /// A page of devices with long descriptions is larger than gRPC's usual limit.
@@ -30,7 +29,8 @@ const EXAMPLES: &str = "Examples:
   muster device list --filter 'serial_number = \"SN-*\"' --columns name,serial,seen
   muster device list --output json | jq -r '.[].serialNumber'
   muster device get 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05
-  muster device delete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 && muster device undelete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05";
+  muster device delete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 && muster device undelete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05
+  muster device import fleet.csv --match-by serial-number --dry-run";
 
 /// Devices of the tenant.
 #[derive(Args)]
@@ -53,6 +53,10 @@ enum Action {
         /// The device
         id: Uuid,
     },
+    /// Create and change many devices, from a file
+    Import(Box<transfer::Import>),
+    /// Write many devices to a file
+    Export(Box<transfer::Export>),
     /// Delete devices: all that are named, or none
     Delete {
         /// The devices; they can be brought back for a while
@@ -142,6 +146,8 @@ impl Devices {
             Action::Delete { ids, purge } => delete(options, client, &ids, purge).await,
             Action::Undelete { id } => undelete(options, client, id).await,
             Action::Quota => quota(options, client).await,
+            Action::Import(import) => import.run(options).await,
+            Action::Export(export) => export.run(options).await,
         }
     }
 }

@@ -75,6 +75,30 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same, which may succeed in a moment.
+    #[must_use]
+    pub(crate) fn passing(self) -> Self {
+        Self {
+            code: Some(Code::Unavailable),
+            ..self
+        }
+    }
+
+    /// Whether a stream that failed so may go on with another connection, and
+    /// another token. What breaks a connection has many codes.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let others = [
+            Code::Unknown,
+            Code::Internal,
+            Code::Aborted,
+            Code::Cancelled,
+            Code::Unauthenticated,
+        ];
+        self.is_passing() || self.code.is_some_and(|code| others.contains(&code))
+    }
+}
+
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();

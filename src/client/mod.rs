@@ -22,6 +22,7 @@ mod secret;
 mod server_url;
 mod tenants;
 mod tokens;
+mod transfer;
 mod users;
 
 use std::process::ExitCode;

@@ -314,6 +314,22 @@ async fn commands(diary: &mut Diary, olga: &Caller) {
     diary.ask(method, olga, ask, (&who, &batch)).await;
 }
 
+/// Its answer is lines, of which one tells the device.
+async fn import(diary: &mut Diary, olga: &Caller) {
+    let (who, request_id) = (actor(olga).await, format!("diary-{}", unique()));
+    let path = "/v1/devices:import";
+    let body = json!({"displayName": unique()});
+    let answer = ask_as(&request_id, olga, Method::POST, path, &body).await;
+    let (_, rest) = answer.text.split_once("\"deviceId\":\"").unwrap();
+    let (id, _) = rest.split_once('"').unwrap();
+    diary.0.push(Entry {
+        request_id,
+        method: "DeviceTransferService/ImportDevices",
+        actor: who,
+        resource: format!("devices/{id}"),
+    });
+}
+
 async fn people(diary: &mut Diary, world: &World) {
     let (alice, anybody) = (&world.alice, world.server.anybody());
     let who = actor(alice).await;
@@ -625,6 +641,7 @@ async fn every_method_that_changes_something_leaves_one_event_that_says_who_did_
     things(&mut diary, &world.olga).await;
     lives(&mut diary, &world.olga).await;
     commands(&mut diary, &world.olga).await;
+    import(&mut diary, &world.olga).await;
     people(&mut diary, world).await;
     credentials(&mut diary, &world.alice).await;
     keys(&mut diary, &world.alice).await;

@@ -22,8 +22,8 @@ pub(crate) struct Terminal {
 /// What a command left.
 pub(crate) struct Told {
     pub(super) code: i32,
-    out: String,
-    err: String,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Terminal {

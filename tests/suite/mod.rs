@@ -4,6 +4,7 @@ mod audit;
 pub(crate) mod cli;
 mod cli_keys;
 mod commands_dialects;
+mod cli_transfer;
 mod contract;
 mod device42;
 mod forwarded;

@@ -11,9 +11,11 @@ use http_body_util::Full;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt as _};
 
+use crate::csv::sheet::{self, Sheet};
 use crate::fault::Outcome;
-use crate::frames::Frames;
+use crate::frames::{self, Frames};
 use crate::headers::{self, Media};
+use crate::json::decode::Decoder;
 use crate::problem::{self, ErrorShape, Problem};
 use crate::request::{self, Incoming, collect};
 use crate::response::{self, Asked};
@@ -40,13 +42,22 @@ impl Transcoder {
         R::Error: Into<BoxError>,
     {
         let (mut parts, body) = request.into_parts();
-        let answering = Answering {
+        let mut answering = Answering {
             asked: Asked::of(&parts),
             framing: Framing::of(&matched.route, &parts.headers),
+            sheet: None,
             errors,
         };
-        let live = uplink::is_live(&matched.route, &parts, body.is_end_stream());
+        let live = uplink::is_live(
+            &self.inner.plans,
+            &matched.route,
+            &parts,
+            body.is_end_stream(),
+        );
         if live.map_err(|f| f.into_problem())? {
+            answering.sheet = self
+                .sheet(&matched.route, answering.framing, &[])
+                .map_err(|f| f.into_problem())?;
             return Box::pin(self.live(matched, parts, body, grpc, answering)).await;
         }
         let body = collect(body, self.inner.limits.body)
@@ -56,6 +67,9 @@ impl Transcoder {
             .messages(&matched, &parts, &body)
             .map_err(|f| f.into_problem())?;
         drop(body);
+        answering.sheet = self
+            .sheet(&matched.route, answering.framing, &messages)
+            .map_err(|f| f.into_problem())?;
         let route = matched.route;
         let call = self.grpc_request(&route, &mut parts);
         let mut call = call.map_err(|f| f.into_problem())?;
@@ -159,6 +173,28 @@ impl Transcoder {
         Ok(Bytes::from(out))
     }
 
+    /// The columns of an answer that is a CSV: those that the request names,
+    /// or all.
+    fn sheet(&self, route: &Route, framing: Framing, messages: &[u8]) -> Outcome<Option<Sheet>> {
+        let Some(csv) = route.csv.filter(|_| framing == Framing::Csv) else {
+            return Ok(None);
+        };
+        let plans = &self.inner.plans;
+        let message = messages.get(frames::PREFIX..).unwrap_or_default();
+        // The message was written here.
+        let named = csv
+            .columns
+            .and_then(|field| sheet::names(message, field).ok());
+        let Some(names) = named.filter(|names| !names.is_empty()) else {
+            return Ok(Some(Sheet::whole(plans, &route.style, csv.root)));
+        };
+        let decoder = Decoder {
+            plans,
+            style: &route.style,
+        };
+        Sheet::named(&decoder, csv.root, names.into_iter()).map(Some)
+    }
+
     /// The request of the gRPC call, with the HTTP request's extensions.
     fn grpc_request(&self, route: &Route, parts: &mut Parts) -> Outcome<http::Request<Body>> {
         let mut request = http::Request::new(Body::empty());
@@ -242,6 +278,7 @@ impl Transcoder {
             inner: self.inner.clone(),
             route,
             framing: answering.framing,
+            sheet: answering.sheet,
             frames,
             first,
             failure,
@@ -257,6 +294,8 @@ impl Transcoder {
 struct Answering<'a> {
     asked: Asked,
     framing: Framing,
+    /// The columns of a CSV.
+    sheet: Option<Sheet>,
     errors: &'a dyn ErrorShape,
 }
 

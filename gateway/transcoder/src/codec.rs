@@ -7,6 +7,8 @@ use bytes::Bytes;
 use prost_reflect::DescriptorPool;
 
 use crate::BuildError;
+use crate::csv::column::Header;
+use crate::csv::sheet::Sheet;
 use crate::fault::{Fault, Reason};
 use crate::json::decode::Decoder;
 use crate::json::encode::{Encoder, Stop};
@@ -122,6 +124,61 @@ impl MessageCodec<'_> {
                 message,
             }
         })
+    }
+}
+
+/// The columns of a CSV whose rows are messages of one type.
+#[derive(Clone, Debug)]
+pub struct CsvHeader<'c> {
+    codec: MessageCodec<'c>,
+    header: Header,
+    sheet: Sheet,
+}
+
+impl<'c> MessageCodec<'c> {
+    /// The columns of these names: fields by their paths, such as
+    /// `location.latitude`, and entries of maps, such as `labels.region`.
+    pub fn csv<'n>(
+        self,
+        names: impl Iterator<Item = &'n str> + Clone,
+    ) -> Result<CsvHeader<'c>, JsonError> {
+        let decoder = self.decoder();
+        let told = |fault: Box<Fault>| JsonError::of(&fault);
+        let header = Header::read(&decoder, self.id, names.clone()).map_err(told)?;
+        let sheet = Sheet::named(&decoder, self.id, names).map_err(told)?;
+        Ok(CsvHeader {
+            codec: self,
+            header,
+            sheet,
+        })
+    }
+
+    fn decoder(self) -> Decoder<'c> {
+        Decoder {
+            plans: &self.codec.plans,
+            style: &self.codec.style,
+        }
+    }
+}
+
+impl CsvHeader<'_> {
+    /// Appends the wire bytes of a row; empty cells say nothing.
+    pub fn read_row(&self, cells: &[&str], wire: &mut Vec<u8>) -> Result<(), JsonError> {
+        let put = self.header.put(&self.codec.decoder(), cells, wire);
+        put.map_err(|fault| JsonError::of(&fault))
+    }
+
+    /// Appends the line of a message.
+    pub fn write_row(&self, wire: &[u8], csv: &mut Vec<u8>) -> Result<(), JsonError> {
+        let mut json = Vec::new();
+        self.codec.write_json(wire, &mut json)?;
+        self.sheet.row(&json, csv);
+        Ok(())
+    }
+
+    /// Appends the first line.
+    pub fn write_names(&self, csv: &mut Vec<u8>) {
+        self.sheet.header(csv);
     }
 }
 

@@ -9,7 +9,8 @@ use crate::bind::path::Decoding;
 use crate::bind::{FieldPath, Lost, has_text, resolve};
 use crate::plan::{Kind, Known, Message, MessageId, Plans, Shape};
 use crate::route::{
-    BodyPlan, EtagAt, MethodInfo, PathVariable, ResponsePlan, Route, Rule, grpc_uri, position,
+    BodyPlan, CsvPlan, EtagAt, MethodInfo, PathVariable, ResponsePlan, Route, Rule, grpc_uri,
+    position,
 };
 use crate::rule::HttpRule;
 use crate::style::{MethodStyle, Style};
@@ -42,6 +43,7 @@ pub(crate) fn compile(
     let variables = compiler.variables(text, &template);
     let body = compiler.body(&rule.body);
     let response = compiler.response(&rule.response_body, &method_style.text_body);
+    let csv = compiler.csv(info, response, &method_style.csv_columns);
     let success = compiler.success(method_style.success_status);
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
@@ -82,6 +84,7 @@ pub(crate) fn compile(
         etag: own_etag.or(body_etag),
         update_mask,
         unmasked,
+        csv,
         response_etag: compiler.response_etag(response),
     };
     Ok((route, template))
@@ -187,6 +190,30 @@ impl Compiler<'_> {
                 }
             },
         }
+    }
+
+    /// The rows of a stream, if its messages can be rows.
+    fn csv(&mut self, info: &MethodInfo, response: ResponsePlan, columns: &str) -> Option<CsvPlan> {
+        let (input, output) = (
+            self.plans.message(self.input),
+            self.plans.message(self.output),
+        );
+        let root = match response {
+            ResponsePlan::Whole => Some(self.output),
+            ResponsePlan::Field(index) => output.fields[index].singular_message(),
+            ResponsePlan::Text(_) | ResponsePlan::Raw(_) => None,
+        };
+        let root = root.filter(|id| self.plans.message(*id).known.is_none());
+        let root = root.filter(|_| info.server_streaming);
+        let field = position(&input.fields, columns).map(|index| &input.fields[index]);
+        let field = field.filter(|f| f.kind == Kind::String && f.shape != Shape::Singular);
+        if !columns.is_empty() && (field.is_none() || root.is_none()) {
+            let text =
+                format!("csv_columns {columns:?} is no repeated string, or nothing is a row");
+            self.problems.push(text);
+        }
+        let columns = field.map(|field| field.number);
+        root.map(|root| CsvPlan { root, columns })
     }
 
     fn is_http_body(&self, plan: &Message, index: usize) -> bool {

@@ -17,6 +17,7 @@ pub(crate) const DOMAIN: &str = "transcoder";
 pub(crate) enum Reason {
     MalformedJson,
     MalformedForm,
+    MalformedCsv,
     UnknownField,
     UnknownQueryParameter,
     InvalidValue,
@@ -34,6 +35,7 @@ impl Reason {
         match self {
             Self::MalformedJson => "MALFORMED_JSON",
             Self::MalformedForm => "MALFORMED_FORM",
+            Self::MalformedCsv => "MALFORMED_CSV",
             Self::UnknownField => "UNKNOWN_FIELD",
             Self::UnknownQueryParameter => "UNKNOWN_QUERY_PARAMETER",
             Self::InvalidValue => "INVALID_VALUE",

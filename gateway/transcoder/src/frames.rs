@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use crate::BoxError;
 
 /// A flag and a length in front of each message.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 /// Starts a message; its length is not known yet.
 pub(crate) fn open(out: &mut Vec<u8>) -> usize {

@@ -215,6 +215,10 @@ pub(crate) enum Media {
     Untyped,
     Json,
     Form,
+    /// Of client streams only.
+    Csv,
+    /// The wire bytes of the message that the body is; no header says so.
+    Wire,
     /// Not read here; HttpBody takes anything.
     Other,
 }
@@ -238,6 +242,7 @@ pub(crate) fn media(headers: &HeaderMap) -> Media {
         "application/json" => Media::Json,
         "application/x-www-form-urlencoded" => Media::Form,
         kind if kind.starts_with("application/") && kind.ends_with("+json") => Media::Json,
+        "text/csv" => Media::Csv,
         "application/x-ndjson" | "application/jsonl" => Media::Json,
         _ => Media::Other,
     }
@@ -373,6 +378,7 @@ mod tests {
             ("application/merge-patch+json", Media::Json),
             ("application/json; charset=latin1", Media::Other),
             ("application/x-www-form-urlencoded", Media::Form),
+            ("text/csv; header=present", Media::Csv),
             ("text/plain", Media::Other),
             ("", Media::Untyped),
         ] {

@@ -26,6 +26,7 @@ mod builder;
 mod call;
 mod codec;
 mod compile;
+mod csv;
 mod documents;
 mod fault;
 mod frames;
@@ -50,7 +51,7 @@ mod uplink;
 mod wire;
 
 pub use builder::{BuildError, Builder, Limits};
-pub use codec::{Codec, JsonError, JsonStyle, MessageCodec};
+pub use codec::{Codec, CsvHeader, JsonError, JsonStyle, MessageCodec};
 pub use headers::{forwarded, preferred_wait};
 pub use problem::{ErrorShape, GoogleErrors, Problem};
 pub use route::{MethodInfo, Rule};

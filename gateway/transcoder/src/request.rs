@@ -163,7 +163,15 @@ impl Incoming<'_> {
                 self.decoder()
                     .field_document(self.body, self.limits.depth, field, out)
             }
-            (_, Media::Other | Media::Untyped) => Err(unsupported()),
+            (BodyPlan::Whole, Media::Wire) => {
+                out.extend_from_slice(self.body);
+                Ok(())
+            }
+            (BodyPlan::Field(index), Media::Wire) => {
+                wire::put_bytes(out, input.fields[index].number, self.body);
+                Ok(())
+            }
+            (_, Media::Csv | Media::Other | Media::Untyped) => Err(unsupported()),
         }
     }
 

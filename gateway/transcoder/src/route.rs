@@ -69,6 +69,8 @@ pub(crate) struct Route {
     /// The paths below the body's field that are no changes: what the path
     /// decides, and the `etag`, which is a condition (AIP-154).
     pub(crate) unmasked: Vec<String>,
+    /// How a stream is answered as CSV, where it can be.
+    pub(crate) csv: Option<CsvPlan>,
     /// Where the response has its `etag`.
     pub(crate) response_etag: Option<EtagAt>,
 }
@@ -78,6 +80,15 @@ pub(crate) struct Route {
 pub(crate) struct EtagAt {
     pub(crate) within: Option<u32>,
     pub(crate) number: u32,
+}
+
+/// A stream of messages as the rows of a CSV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CsvPlan {
+    /// The message that a row is.
+    pub(crate) root: MessageId,
+    /// The field of the request that names columns.
+    pub(crate) columns: Option<u32>,
 }
 
 /// A variable of the path and the field it is bound to.

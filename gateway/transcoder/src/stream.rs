@@ -11,6 +11,7 @@ use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
+use crate::csv::sheet::Sheet;
 use crate::frames::Frames;
 use crate::problem::{ErrorShape, Problem};
 use crate::response;
@@ -31,6 +32,8 @@ pub(crate) enum Framing {
     Events,
     /// Elements of one JSON array.
     Array,
+    /// Lines of a CSV.
+    Csv,
     /// The data of each `google.api.HttpBody`, nothing between.
     Raw,
 }
@@ -49,6 +52,7 @@ impl Framing {
             let (kind, parameters) = item.split_once(';').unwrap_or((item, ""));
             let quality = quality(parameters);
             if let Some(framing) = Self::named(kind)
+                && (framing != Self::Csv || route.csv.is_some())
                 && quality > liked
             {
                 (best, liked) = (framing, quality);
@@ -59,6 +63,7 @@ impl Framing {
 
     fn named(media_type: &str) -> Option<Self> {
         Some(match media_type.trim().to_ascii_lowercase().as_str() {
+            "text/csv" => Self::Csv,
             "text/event-stream" | "text/*" => Self::Events,
             "application/json" => Self::Array,
             "application/x-ndjson" | "application/jsonl" | "application/*" | "*/*" => Self::Lines,
@@ -71,6 +76,7 @@ impl Framing {
             Self::Lines => "application/x-ndjson",
             Self::Events => "text/event-stream",
             Self::Array => "application/json",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::Raw => "application/octet-stream",
         })
     }
@@ -113,6 +119,8 @@ pub(crate) struct Stream<R> {
     pub(crate) route: Arc<Route>,
     pub(crate) errors: Arc<dyn ErrorShape>,
     pub(crate) framing: Framing,
+    /// Of a CSV.
+    pub(crate) sheet: Option<Sheet>,
     pub(crate) frames: Frames<R>,
     /// What was there at once.
     pub(crate) first: Option<Bytes>,
@@ -214,8 +222,8 @@ where
         Poll::Ready(Err(ended.err().map(|problem| failure.unwrap_or(problem))))
     }
 
-    /// Writes a message or the end. Only raw bytes have no way to tell of an
-    /// error; their stream breaks off.
+    /// Writes a message or the end. Raw bytes and rows have no way to tell of
+    /// an error; their stream breaks off.
     fn write_next(
         &mut self,
         next: Result<Bytes, Option<Box<Problem>>>,
@@ -233,9 +241,14 @@ where
         };
         self.done = true;
         match problem {
-            Some(problem) if self.framing == Framing::Raw => return Err(problem.status),
+            Some(problem) if matches!(self.framing, Framing::Raw | Framing::Csv) => {
+                return Err(problem.status);
+            }
             Some(problem) => self.error(*problem, out),
             None => {}
+        }
+        if let Some(sheet) = self.sheet.as_ref().filter(|_| !self.begun) {
+            sheet.header(out);
         }
         if self.framing == Framing::Array {
             out.extend_from_slice(if self.begun { b"]" } else { b"[]" });
@@ -254,13 +267,19 @@ where
     }
 
     fn write(&mut self, json: &[u8], error: bool, out: &mut Vec<u8>) {
+        if let Some(sheet) = &self.sheet {
+            if !std::mem::replace(&mut self.begun, true) {
+                sheet.header(out);
+            }
+            return sheet.row(json, out);
+        }
         let (before, after): (&[u8], &[u8]) = match self.framing {
             Framing::Lines => (b"", b"\n"),
             Framing::Events if error => (b"event: error\ndata: ", b"\n\n"),
             Framing::Events => (b"data: ", b"\n\n"),
             Framing::Array if self.begun => (b",", b""),
             Framing::Array => (b"[", b""),
-            Framing::Raw => (b"", b""),
+            Framing::Raw | Framing::Csv => (b"", b""),
         };
         self.begun = true;
         out.extend_from_slice(before);

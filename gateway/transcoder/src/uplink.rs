@@ -11,10 +11,12 @@ use http_body::Frame;
 use tonic::Status;
 
 use crate::BoxError;
+use crate::csv::rows::Rows;
 use crate::documents::Documents;
 use crate::fault::{Fault, Outcome};
-use crate::headers::Media;
-use crate::plan::Known;
+use crate::headers::{self, Media};
+use crate::json::decode::Decoder;
+use crate::plan::{Known, MessageId, Plans};
 use crate::problem::Problem;
 use crate::request::{self, Incoming};
 use crate::route::{BodyPlan, Route};
@@ -26,7 +28,12 @@ const CHUNK: usize = 32 << 10;
 const PIECE: usize = 1 << 20;
 
 /// Whether the messages of a body can be told apart before it ends.
-pub(crate) fn is_live(route: &Route, parts: &Parts, is_empty: bool) -> Outcome<bool> {
+pub(crate) fn is_live(
+    plans: &Plans,
+    route: &Route,
+    parts: &Parts,
+    is_empty: bool,
+) -> Outcome<bool> {
     if !route.rule.method.client_streaming || route.body == BodyPlan::None {
         return Ok(false);
     }
@@ -38,8 +45,18 @@ pub(crate) fn is_live(route: &Route, parts: &Parts, is_empty: bool) -> Outcome<b
     }
     match request::media(route, parts)? {
         Media::Json => Ok(true),
+        Media::Csv if csv_root(plans, route).is_some() => Ok(true),
         Media::Form => Ok(false),
-        Media::Other | Media::Untyped => Err(request::unsupported()),
+        _ => Err(request::unsupported()),
+    }
+}
+
+/// The message that a row of a CSV is, where a body can be one.
+fn csv_root(plans: &Plans, route: &Route) -> Option<MessageId> {
+    match route.body {
+        BodyPlan::Whole => Some(route.input),
+        BodyPlan::Field(index) => plans.message(route.input).fields[index].singular_message(),
+        BodyPlan::None | BodyPlan::Raw(_) => None,
     }
 }
 
@@ -62,6 +79,7 @@ pub(crate) struct Uplink<B> {
 /// What the messages are made of.
 enum Source {
     Json(Documents),
+    Csv(Box<Rows>),
     /// `google.api.HttpBody`: whatever comes.
     Raw(Bytes),
 }
@@ -86,8 +104,11 @@ where
         failure: Arc<Failure>,
     ) -> Self {
         let lists = inner.plans.message(matched.route.input).known == Some(Known::ListValue);
-        let source = match matched.route.body {
-            BodyPlan::Raw(_) => Source::Raw(Bytes::new()),
+        let csv = headers::media(&parts.headers) == Media::Csv;
+        let root = csv_root(&inner.plans, &matched.route).filter(|_| csv);
+        let source = match (root, matched.route.body) {
+            (_, BodyPlan::Raw(_)) => Source::Raw(Bytes::new()),
+            (Some(root), _) => Source::Csv(Box::new(Rows::new(root, inner.limits.message))),
             _ => Source::Json(Documents::new(lists, inner.limits.message)),
         };
         Self {
@@ -107,6 +128,7 @@ where
     fn push(&mut self, data: Bytes) {
         match &mut self.source {
             Source::Json(documents) => documents.push(&data),
+            Source::Csv(rows) => rows.push(&data),
             Source::Raw(rest) => *rest = data,
         }
     }
@@ -118,6 +140,13 @@ where
                 None if self.ended => documents.finish(),
                 document => Ok(document),
             },
+            Source::Csv(rows) => {
+                let decoder = Decoder {
+                    plans: &self.inner.plans,
+                    style: &self.matched.route.style,
+                };
+                rows.next(&decoder, self.count, self.ended)
+            }
             // An upload of nothing is one nevertheless.
             Source::Raw(rest) if rest.is_empty() => {
                 Ok((self.ended && self.count == 0).then(Bytes::new))
@@ -133,6 +162,7 @@ where
     fn message(&mut self, out: &mut Vec<u8>) -> Outcome<bool> {
         let media = match self.source {
             Source::Json(_) => Media::Json,
+            Source::Csv(_) => Media::Wire,
             Source::Raw(_) => Media::Other,
         };
         let next = self.piece().and_then(|piece| {

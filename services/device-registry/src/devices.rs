@@ -345,7 +345,8 @@ fn missing(id: Uuid) -> Error {
     Error::not_found("device", id)
 }
 
-fn taken(error: Error) -> Error {
+/// Says which field of a device another one has the value of.
+pub(crate) fn taken(error: Error) -> Error {
     error.unique(&[
         ("serial_number", "device.serial_number"),
         ("external_id", "device.external_id"),

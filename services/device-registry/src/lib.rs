@@ -29,6 +29,7 @@ mod sightings;
 mod site_tree;
 mod sites;
 mod tags;
+mod transfer;
 
 use chassis::peer::{ServiceName, Stack};
 use chassis::server::ServiceStack;
@@ -40,6 +41,7 @@ use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_command_service_server::DeviceCommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::sensor_service_server::SensorServiceServer;
+use proto::registry::device_transfer_service_server::DeviceTransferServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
 
@@ -79,6 +81,12 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
         settings.keep_commands,
     );
     let audit = audit::service(ServiceName::DeviceRegistry, store.clone());
+    let transfer = transfer::Transfer {
+        store: store.clone(),
+        clock: clock.clone(),
+        device_limit: settings.device_limit,
+        sealer: SealerOnce::default(),
+    };
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -102,6 +110,7 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
     let commands = commands::Commands { store, clock };
     ServiceStack::new(ServiceName::DeviceRegistry, verifier)
         .with(DeviceServiceServer::new(devices))
+        .with(DeviceTransferServiceServer::new(transfer))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
         .with(SensorServiceServer::new(sensors))

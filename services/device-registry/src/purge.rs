@@ -1,5 +1,5 @@
-//! What time takes away: deleted devices whose purge time has come, and
-//! requests that will not come again.
+//! What time takes away: deleted devices whose purge time has come, requests
+//! that will not come again, and imports that do not go on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use chassis::store::{Record, Store};
 use chrono::TimeDelta;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use crate::entity::{device, request};
+use crate::entity::{device, import, request};
 use crate::quota;
 
 /// How often is looked.
@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 const BATCH: u64 = 500;
 /// How long a request may come again.
 const REPEATABLE: TimeDelta = TimeDelta::days(1);
+/// How long an import may go on after it was heard of last.
+const RESUMABLE: TimeDelta = TimeDelta::days(7);
 
 /// Purges for as long as the process lives.
 pub(crate) async fn run(store: Store) {
@@ -33,6 +35,12 @@ pub(crate) async fn run(store: Store) {
 async fn once(store: &Store) -> Result<()> {
     while devices(store).await? > 0 {}
     // Nobody's thing is changed: there is nothing to record.
+    store
+        .change_global("forget imports that do not go on", None, async |tx| {
+            let old = import::Column::UpdateTime.lt(tx.begin_time() - RESUMABLE);
+            tx.delete(import::Entity::delete_many().filter(old)).await
+        })
+        .await?;
     store
         .change_global(
             "forget requests that will not come again",

@@ -6,7 +6,7 @@
 //! ([`set_limit`]), is seen by whoever inserts after it.
 
 use chassis::caller::TenantId;
-use chassis::store::{GlobalTx, WriteTx};
+use chassis::store::{GlobalTx, ReadTx, WriteTx};
 use chassis::{Error, Result};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -52,14 +52,41 @@ pub(crate) async fn take(tx: &WriteTx, devices: i64, default: Option<i64>) -> Re
             default
         }
     };
-    Err(Error::Exhausted {
+    Err(exhausted(limit.unwrap_or_default()))
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) left: i64,
+    pub(crate) limit: i64,
+}
+
+/// How many more devices the tenant may have as of now; nothing: any number.
+pub(crate) async fn room(tx: &ReadTx, default: Option<i64>) -> Result<Option<Room>> {
+    let (limit, there) = match (tx.one(Entity::find()).await?, default) {
+        (Some(row), _) => (row.device_limit, row.device_count),
+        (None, None) => (None, 0),
+        (None, default) => {
+            let there = tx.count(device::Entity::find()).await?;
+            (default, there.cast_signed())
+        }
+    };
+    Ok(limit.map(|limit| Room {
+        left: Ord::max(limit - there, 0),
+        limit,
+    }))
+}
+
+/// The refusal of one device too many.
+pub(crate) fn exhausted(limit: i64) -> Error {
+    Error::Exhausted {
         reason: "DEVICE_LIMIT",
         message: format!(
-            "the tenant may have {} devices; delete some for good, or ask the operator for more",
-            limit.unwrap_or_default()
+            "the tenant may have {limit} devices; delete some for good, or ask the operator for more"
         )
         .into(),
-    })
+    }
 }
 
 /// Gives back what devices that are gone for good took.

@@ -23,6 +23,7 @@ mod revocation;
 mod sightings;
 mod tenants;
 mod tokens;
+mod transfer;
 
 use crate::support::{Answer, World};
 use serde_json::Value;

@@ -110,7 +110,7 @@ pub(crate) fn put(
 }
 
 /// Writes a field that holds a message, as a group where it is one.
-fn put_below(
+pub(crate) fn put_below(
     field: &Field,
     out: &mut Vec<u8>,
     fill: impl FnOnce(&mut Vec<u8>) -> Outcome<()>,

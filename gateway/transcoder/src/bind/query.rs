@@ -121,7 +121,7 @@ impl<'d> Pairs<'d> {
 
 /// `map[key]` as the map and the key; `list[]`, as some clients write lists, has
 /// an empty one.
-fn split_entry(key: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_entry(key: &str) -> (&str, Option<&str>) {
     match key.strip_suffix(']').and_then(|key| key.split_once('[')) {
         Some((name, entry)) => (name, Some(entry)),
         None => (key, None),

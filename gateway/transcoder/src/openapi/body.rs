@@ -45,6 +45,14 @@ impl Schemas {
             content.insert("application/x-ndjson".into(), lines);
             let array = json!({"schema": {"type": "array", "items": schema}});
             content.insert("application/json".into(), array);
+            let row = match route.body {
+                BodyPlan::Field(_) => field_named(input, &route.rule.body)
+                    .is_some_and(|field| whole_message(&field).is_some()),
+                _ => true,
+            };
+            if row {
+                content.insert("text/csv".into(), csv());
+            }
         } else {
             if let Some(form) = self.form(route, input) {
                 content.insert("application/x-www-form-urlencoded".into(), form);
@@ -195,7 +203,11 @@ impl Schemas {
             true => {
                 response["description"] =
                     "Success: one message after the other. An error in between is the last one, as `{\"error\": …}`.".into();
-                streamed(schema)
+                let mut content = streamed(schema);
+                if route.csv.is_some() {
+                    content["text/csv"] = csv();
+                }
+                content
             }
         };
         response
@@ -214,6 +226,14 @@ fn streamed(schema: Value) -> Value {
         }},
         "application/json": {"schema": {"type": "array", "items": schema}}
     })
+}
+
+/// Rows, whose columns are fields by their paths.
+fn csv() -> Value {
+    json!({"schema": {
+        "type": "string",
+        "description": "A line of field paths, such as `id` or `labels.region`, and a line for each message."
+    }})
 }
 
 /// A field by either of its names.
