@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use proto::access::{Requirement, callers, requirement, scope, streamed};
+use proto::access::{Requirement, callers, requirement, scope, streamed, streams};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -82,7 +82,8 @@ where
         // Neither the method nor what it calls has any use for it.
         request.headers_mut().remove(context::SERVICE);
         // Who streams may still do so when the token no longer counts.
-        let lasting = token.as_ref().ok().filter(|_| streamed(&path)).cloned();
+        let lasts = streamed(&path) || streams(&path);
+        let lasting = token.as_ref().ok().filter(|_| lasts).cloned();
         // In memory, there is no other process to try.
         let over_wire = context::current().is_none();
         Box::pin(async move {
@@ -96,9 +97,12 @@ where
                     Ok(subject) => subject,
                     Err(refusal) => return Ok(untaken(refusal, over_wire)),
                 };
-                if let Some(token) = lasting {
-                    let ends = async move { verifier.ends(&token).await.into() };
-                    request = request.map(|body| Until::around(body, ends));
+                let ends = |token: String| {
+                    let verifier = verifier.clone();
+                    async move { verifier.ends(&token).await.into() }
+                };
+                if let Some(token) = lasting.clone().filter(|_| streamed(&path)) {
+                    request = request.map(|body| Until::around(body, ends(token)));
                 }
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {
@@ -109,6 +113,9 @@ where
                 // from it undone.
                 let answer = tokio::spawn(context::scope(this, inner.call(request)));
                 let Ok(mut response) = answer.await.map_err(Error::internal)?;
+                if let Some(token) = lasting.filter(|_| streams(&path) && who.is_some()) {
+                    response = response.map(|body| Until::around_answer(body, ends(token)));
+                }
                 if let Some(who) = who {
                     response.extensions_mut().insert(who);
                 }

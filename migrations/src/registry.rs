@@ -15,6 +15,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_devices::Migration),
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
+            Box::new(crate::events_order::Migration),
         ]
     }
 }

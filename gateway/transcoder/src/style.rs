@@ -44,4 +44,6 @@ pub(crate) struct MethodStyle {
     pub(crate) success_status: i32,
     #[prost(string, tag = "2")]
     pub(crate) text_body: String,
+    #[prost(string, tag = "3")]
+    pub(crate) event_id: String,
 }

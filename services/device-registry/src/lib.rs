@@ -25,6 +25,7 @@ mod requests;
 mod sightings;
 mod sites;
 mod tags;
+mod watch;
 
 use chassis::peer::{ServiceName, Stack};
 use chassis::server::ServiceStack;
@@ -34,6 +35,7 @@ use chassis::{Clock, audit};
 use chrono::TimeDelta;
 use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
+use proto::registry::device_watch_service_server::DeviceWatchServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
 
@@ -80,12 +82,14 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
             clock: clock.clone(),
         },
     );
+    let watches = watch::Watches::new(store.clone(), clock.clone());
     let commands = commands::Commands { store, clock };
     ServiceStack::new(ServiceName::DeviceRegistry, verifier)
         .with(DeviceServiceServer::new(devices))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
         .with(CommandServiceServer::new(commands))
+        .with(DeviceWatchServiceServer::new(watches))
         .with(audit)
         .build()
 }

@@ -184,7 +184,7 @@ fn identity(tx: &ReadTx, request: &ListDevicesRequest) -> [Vec<u8>; 2] {
 }
 
 /// Asks for tags by their ids. A tag that does not exist is on no device.
-async fn with_tag_ids(tx: &ReadTx, filter: Filter<Field>) -> Result<Filter<Field>> {
+pub(crate) async fn with_tag_ids(tx: &ReadTx, filter: Filter<Field>) -> Result<Filter<Field>> {
     let named = |test: &&Test<Field>| test.field == Field::Tags;
     let name = |test: &Test<Field>| match &test.value {
         Value::Text(name) => Some(name.clone()),
