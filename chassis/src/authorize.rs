@@ -26,12 +26,13 @@ pub(crate) const UNTAKEN_ANSWER: &str = "x-muster-untaken";
 
 /// Puts [`Authorize`] in front of a service.
 #[derive(Clone)]
-pub struct AuthorizeLayer(Verifier);
+pub struct AuthorizeLayer(Verifier, Option<ServiceName>);
 
 impl AuthorizeLayer {
-    /// A layer that trusts what the verifier verifies.
-    pub fn new(verifier: Verifier) -> Self {
-        Self(verifier)
+    /// A layer that trusts what the verifier verifies, in front of a service
+    /// of this name if it is one of the contract.
+    pub fn new(verifier: Verifier, name: Option<ServiceName>) -> Self {
+        Self(verifier, name)
     }
 }
 
@@ -42,6 +43,7 @@ impl<S> Layer<S> for AuthorizeLayer {
         Authorize {
             inner,
             verifier: self.0.clone(),
+            name: self.1,
         }
     }
 }
@@ -51,6 +53,7 @@ impl<S> Layer<S> for AuthorizeLayer {
 pub struct Authorize<S> {
     inner: S,
     verifier: Verifier,
+    name: Option<ServiceName>,
 }
 
 impl<S> Service<http::Request<Body>> for Authorize<S>
@@ -74,6 +77,7 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let verifier = self.verifier.clone();
+        let name = self.name;
         // A caller is what this layer made of a token, never what came in.
         request.extensions_mut().remove::<Subject>();
         let path = request.uri().path().to_owned();
@@ -93,7 +97,7 @@ where
             };
             let deadline = this.deadline;
             let work = async {
-                let subject = match admit(&verifier, &path, token).await {
+                let subject = match admit(&verifier, &path, name, token).await {
                     Ok(subject) => subject,
                     Err(refusal) => return Ok(untaken(refusal, over_wire)),
                 };
@@ -187,7 +191,12 @@ impl Who {
 }
 
 /// The subject of a request that may be made; nobody for public methods.
-async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result<Option<Subject>> {
+async fn admit(
+    verifier: &Verifier,
+    path: &str,
+    name: Option<ServiceName>,
+    token: Result<String>,
+) -> Result<Option<Subject>> {
     let Some(required) = requirement(path) else {
         return Err(Error::Peer(Box::new(tonic::Status::unimplemented(
             "there is no such method",
@@ -196,7 +205,8 @@ async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result
     if required == Requirement::Public {
         return Ok(None);
     }
-    let called = ServiceName::of_path(path);
+    // What every service has is called by the name of one.
+    let called = ServiceName::of_path(path).or(name);
     let token = token.inspect_err(metrics::refused)?;
     let subject = verifier.verify_for(&token, called).await?;
     check(required, callers(path), &subject).inspect_err(metrics::refused)?;

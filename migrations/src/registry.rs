@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
 mod m0003_fleet;
+mod m0006_webhooks;
 
 /// The history.
 pub struct Migrator;
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
             Box::new(crate::events_order::Migration),
+            Box::new(m0006_webhooks::Migration),
         ]
     }
 }

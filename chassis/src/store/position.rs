@@ -91,8 +91,19 @@ impl Position {
             timeline: row.try_get("", "timeline")?,
             low: row.try_get("", "low")?,
             next: row.try_get("", "next")?,
-            running: running.split(',').filter_map(|id| id.parse().ok()).collect(),
+            running: running
+                .split(',')
+                .filter_map(|id| id.parse().ok())
+                .collect(),
         })
+    }
+
+    /// Whether everything was there that was there at the other one.
+    pub fn shows_all_of(&self, other: &Self) -> bool {
+        let hidden = |tx: &i64| *tx >= other.next || other.running.contains(tx);
+        self.timeline == other.timeline
+            && other.next <= self.next
+            && self.running.iter().all(hidden)
     }
 
     /// Rows that were there.

@@ -11,6 +11,9 @@ pub(crate) mod request;
 pub(crate) mod sighting;
 pub(crate) mod site;
 pub(crate) mod tag;
+pub(crate) mod webhook;
+pub(crate) mod webhook_cursor;
+pub(crate) mod webhook_delivery;
 
 chassis::tenant_owned!(command);
 chassis::tenant_owned!(device);
@@ -22,3 +25,5 @@ chassis::tenant_owned!(request);
 chassis::tenant_owned!(sighting);
 chassis::tenant_owned!(site);
 chassis::tenant_owned!(tag);
+chassis::tenant_owned!(webhook);
+chassis::tenant_owned!(webhook_delivery);

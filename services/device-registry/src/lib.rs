@@ -26,9 +26,11 @@ mod sightings;
 mod sites;
 mod tags;
 mod watch;
+mod webhooks;
 
-use chassis::peer::{ServiceName, Stack};
+use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
+use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
 use chassis::{Clock, audit};
@@ -38,8 +40,11 @@ use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::device_watch_service_server::DeviceWatchServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
+use proto::registry::webhook_service_server::WebhookServiceServer;
 
 use page_key::SealerOnce;
+
+pub use webhooks::guard::Reach;
 
 /// The history of the tables that [`stack`] needs.
 pub use migrations::registry::Migrator;
@@ -51,6 +56,8 @@ pub struct Settings {
     pub device_limit: Option<i64>,
     /// For how long a deleted device can be brought back.
     pub keep_deleted: TimeDelta,
+    /// Where webhooks may point, besides the public internet.
+    pub webhooks: Reach,
 }
 
 impl Default for Settings {
@@ -58,14 +65,25 @@ impl Default for Settings {
         Self {
             device_limit: None,
             keep_deleted: TimeDelta::days(30),
+            webhooks: Reach::default(),
         }
     }
 }
 
 /// The whole service, on a database that [`Migrator`] brought up to date.
-pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings) -> Stack {
+pub fn stack(
+    store: Store,
+    clock: Clock,
+    peers: &Peers,
+    identity: &ServiceIdentity,
+    verifier: Verifier,
+    settings: Settings,
+) -> Stack {
+    let reach = settings.webhooks.clone();
+    let webhooks = webhooks::Webhooks::new(store.clone(), clock.clone(), peers, identity, reach);
     tokio::spawn(purge::run(store.clone()));
     let audit = audit::service(ServiceName::DeviceRegistry, store.clone());
+    let log = audit::log(ServiceName::DeviceRegistry, store.clone());
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -90,6 +108,8 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
         .with(SiteServiceServer::new(sites))
         .with(CommandServiceServer::new(commands))
         .with(DeviceWatchServiceServer::new(watches))
+        .with(WebhookServiceServer::new(webhooks))
         .with(audit)
+        .with(log)
         .build()
 }

@@ -108,7 +108,11 @@ impl Hub {
 
     /// Reads what is new, and tells it.
     async fn read(&self) -> Result<()> {
-        let tx = self.0.store.global("follow what becomes of devices").await?;
+        let tx = self
+            .0
+            .store
+            .global("follow what becomes of devices")
+            .await?;
         let position = self.known().position.clone();
         let Some(position) = position else {
             let position = tx.position::<event::Entity>().await?;
@@ -160,7 +164,9 @@ impl Hub {
             let _ = stream.send(Arc::new(batch));
         }
         known.position = Some(position);
-        known.streams.retain(|_, stream| stream.receiver_count() > 0);
+        known
+            .streams
+            .retain(|_, stream| stream.receiver_count() > 0);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -61,7 +61,9 @@ impl Stream {
             if reading.is_under_way() {
                 reading = self.catch_up(reading).await?;
             }
-            reading = self.catch_up(reading.until(&joined)).await?;
+            if !reading.position().shows_all_of(&joined) {
+                reading = self.catch_up(reading.until(&joined)).await?;
+            }
             reading = self.live(&mut ear, reading).await?;
         }
     }
@@ -123,7 +125,9 @@ impl Stream {
                     }));
                 }
                 Err(_) => {
-                    if let Some(position) = ear.position() {
+                    if let Some(position) = ear.position()
+                        && !reading.position().shows_all_of(&position)
+                    {
                         reading = position.into();
                     }
                     let place = Place::Record(reading.clone());
@@ -132,6 +136,10 @@ impl Stream {
                     continue;
                 }
             };
+            // The hub may be behind what the stream has read by itself.
+            if reading.position().shows_all_of(&batch.position) {
+                continue;
+            }
             let Some(all) = &batch.changed else {
                 return Ok(reading);
             };

@@ -50,6 +50,7 @@ pub struct Registry {
     pub tenant: Uuid,
     pub clock: Clock,
     pub store: Store,
+    pub is_postgres: bool,
     _folder: tempfile::TempDir,
 }
 
@@ -62,7 +63,7 @@ impl Registry {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("r.db");
         let store = Store::sqlite::<Migrator>(&file, &Clock::system()).await;
-        Self::on(store.unwrap(), folder, settings)
+        Self::on(store.unwrap(), folder, settings, false)
     }
 
     /// None, and says so loudly, if there is no server.
@@ -87,10 +88,11 @@ impl Registry {
             store.unwrap(),
             tempfile::tempdir().unwrap(),
             settings,
+            true,
         ))
     }
 
-    fn on(store: Store, folder: tempfile::TempDir, settings: Settings) -> Self {
+    fn on(store: Store, folder: tempfile::TempDir, settings: Settings, is_postgres: bool) -> Self {
         let clock = Clock::system();
         let key = PrivateKey::generate().unwrap();
         let everything = Privileges {
@@ -112,6 +114,7 @@ impl Registry {
             identity: ServiceIdentity::new("tester", &key, clock.clone()),
             clock,
             store,
+            is_postgres,
             tenant: Uuid::from_u128(1),
             _folder: folder,
         }
