@@ -117,6 +117,7 @@ struct Belongings {
     api_client: String,
     tenant: String,
     token: i64,
+    webhook: String,
 }
 
 impl Belongings {
@@ -149,6 +150,20 @@ impl Belongings {
             .parse()
             .unwrap();
         Self {
+            webhook: alice
+                .post(
+                    "/v1/webhooks",
+                    json!({
+                        "url": "https://example.com/",
+                        "description": MARK,
+                        "eventTypes": ["nothing.ever"],
+                    }),
+                )
+                .await
+                .expect(201)["webhook"]["id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
@@ -179,6 +194,9 @@ impl Belongings {
             ("id", "ApiKeyService") => text(&self.api_key),
             ("id", "ApiClientService") => text(&self.api_client),
             ("id", "TenantService") => text(&self.tenant),
+            ("id" | "webhook_id", "WebhookService") => text(&self.webhook),
+            // Needed beside their webhook.
+            ("start_time", "WebhookService") => Some(Value::Message(in_2100())),
             ("number", "TokenService") => Some(Value::I64(self.token)),
             // Needed beside their key.
             ("end_time", "ApiKeyService") => Some(Value::Message(in_2100())),
@@ -187,7 +205,7 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 7] {
+    fn all(&self) -> [&str; 8] {
         [
             &self.device,
             &self.tag,
@@ -196,6 +214,7 @@ impl Belongings {
             &self.user,
             &self.api_key,
             &self.api_client,
+            &self.webhook,
         ]
     }
 }

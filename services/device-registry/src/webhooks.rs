@@ -4,7 +4,9 @@
 //! them; both keep what they know in the database, so that any process can go
 //! on. [`guard`] says where they may be delivered to.
 
+mod attempt;
 mod event;
+mod forget;
 pub(crate) mod guard;
 mod row;
 mod secret;
@@ -12,7 +14,6 @@ mod send;
 mod source;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chassis::caller::Caller;
 use chassis::paging::Page;
@@ -49,12 +50,6 @@ use row::{FIELDS, delivery_message, event_types, message};
 
 /// How long both secrets count if nobody says.
 const OVERLAP: TimeDelta = TimeDelta::days(1);
-/// How long what became of deliveries is kept.
-const KEPT: TimeDelta = TimeDelta::days(30);
-/// How often older ones are deleted.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many at a time.
-const SWEPT: u64 = 500;
 
 /// Answers calls about webhooks.
 pub(crate) struct Webhooks {
@@ -89,7 +84,7 @@ impl Webhooks {
             };
             tokio::spawn(source.run());
         }
-        tokio::spawn(forget(store.clone()));
+        tokio::spawn(forget::run(store.clone()));
         Self {
             store,
             clock,
@@ -408,30 +403,4 @@ async fn found(tx: &WriteTx, id: Uuid) -> Result<webhook::Model> {
 
 fn missing(id: Uuid) -> Error {
     Error::not_found("webhook", id)
-}
-
-/// Deletes what became of old deliveries, for as long as the process lives.
-async fn forget(store: Store) {
-    loop {
-        match forget_some(&store).await {
-            Ok(SWEPT) => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "can't delete old deliveries to webhooks"),
-        }
-        tokio::time::sleep(SWEEP).await;
-    }
-}
-
-async fn forget_some(store: &Store) -> Result<u64> {
-    // Nobody's thing is changed: there is nothing to record.
-    let forget = store.change_global("delete old deliveries to webhooks", None, async |tx| {
-        let old = delivery::Entity::find()
-            .filter(delivery::Column::CreateTime.lt(tx.begin_time() - KEPT))
-            .order_by_asc(delivery::Column::CreateTime)
-            .limit(SWEPT);
-        let numbers: Vec<_> = tx.all(old).await?.iter().map(|row| row.number).collect();
-        let those = delivery::Entity::delete_many().filter(delivery::Column::Number.is_in(numbers));
-        tx.delete(those).await
-    });
-    forget.await
 }

@@ -19,6 +19,8 @@ mod revocation;
 mod sightings;
 mod tenants;
 mod tokens;
+mod watch;
+mod webhooks;
 
 use crate::support::{Answer, World};
 use serde_json::Value;

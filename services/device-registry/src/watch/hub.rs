@@ -43,6 +43,8 @@ struct Known {
 pub(crate) struct Batch {
     /// Nothing if the stream is to read them by itself.
     pub(crate) changed: Option<Vec<Changed>>,
+    /// How far the record was told before this.
+    pub(crate) from: Position,
     /// How far the record is told with this.
     pub(crate) position: Position,
 }
@@ -150,6 +152,9 @@ impl Hub {
     /// if it was too much, all do.
     fn tell(&self, mut told: HashMap<Uuid, Option<Vec<Changed>>>, all: bool, position: Position) {
         let mut known = self.known();
+        let Some(from) = known.position.clone() else {
+            return;
+        };
         for (tenant, stream) in &known.streams {
             let changed = match told.remove(tenant) {
                 Some(changed) => changed,
@@ -158,6 +163,7 @@ impl Hub {
             };
             let batch = Batch {
                 changed,
+                from: from.clone(),
                 position: position.clone(),
             };
             // Without a receiver it is forgotten below.

@@ -140,7 +140,9 @@ impl Stream {
             if reading.position().shows_all_of(&batch.position) {
                 continue;
             }
-            let Some(all) = &batch.changed else {
+            // Of what it has read in part, the record tells the rest.
+            let whole = batch.from.shows_all_of(reading.position());
+            let Some(all) = batch.changed.as_ref().filter(|_| whole) else {
                 return Ok(reading);
             };
             reading = batch.position.clone().into();

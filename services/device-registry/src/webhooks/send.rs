@@ -10,13 +10,14 @@ use chassis::{Clock, Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use proto::registry::webhook_delivery::State;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, redirect};
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use super::attempt::{Outcome, TIMEOUT, outcome, told};
 use super::guard::{Guard, Reach};
 use super::secret::signatures;
 use crate::entity::{webhook, webhook_delivery as delivery};
@@ -29,8 +30,6 @@ const PAUSES: [i64; 10] = [
 const JITTER: i64 = 10;
 /// The longest time that a receiver may ask for.
 const LONGEST_PAUSE: i64 = 86_400;
-/// How long a receiver may take, with its answer.
-const TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a claim counts: longer than a receiver may take.
 const CLAIM: TimeDelta = TimeDelta::seconds(45);
 /// How many deliveries one webhook gets at a time from one process.
@@ -43,8 +42,6 @@ const LOOKED_AT: u64 = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait after a look that failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// How much of an answer is kept, in bytes.
-const KEPT: usize = 300;
 /// After how long without a success a webhook is disabled.
 const GIVEN_UP: TimeDelta = TimeDelta::days(5);
 
@@ -60,15 +57,6 @@ struct Inner {
     /// Webhooks that are being served.
     busy: Mutex<HashSet<Uuid>>,
     room: Arc<Semaphore>,
-}
-
-/// What became of an attempt.
-struct Outcome {
-    status: Option<u16>,
-    /// Nothing if it succeeded.
-    error: Option<String>,
-    /// How long the receiver asked to be left alone, in seconds.
-    retry_after: Option<i64>,
 }
 
 impl Sender {
@@ -254,57 +242,19 @@ impl Sender {
         rows: &[delivery::Model],
         outcomes: &[Outcome],
     ) -> Result<()> {
-        let why = "keep what became of deliveries to a webhook";
         // What is disabled is recorded below.
-        let keep = self.0.store.change_global(why, None, async |tx| {
-            for (row, outcome) in rows.iter().zip(outcomes) {
-                tx.update_many(kept(row, outcome, tx.begin_time())).await?;
-            }
-            note(tx, webhook, outcomes).await
-        });
+        let keep = self.0.store.change_global(
+            "keep what became of deliveries to a webhook",
+            None,
+            async |tx| {
+                for (row, outcome) in rows.iter().zip(outcomes) {
+                    tx.update_many(kept(row, outcome, tx.begin_time())).await?;
+                }
+                note(tx, webhook, outcomes).await
+            },
+        );
         keep.await
     }
-}
-
-async fn outcome(mut response: Response) -> Outcome {
-    let status = response.status();
-    if status.is_success() {
-        return Outcome {
-            status: Some(status.as_u16()),
-            error: None,
-            retry_after: None,
-        };
-    }
-    let retry_after = response.headers().get(RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let mut body = Vec::new();
-    while body.len() < KEPT
-        && let Ok(Some(some)) = response.chunk().await
-    {
-        body.extend_from_slice(&some);
-    }
-    body.truncate(KEPT);
-    // PostgreSQL takes no NUL.
-    let body = String::from_utf8_lossy(&body).replace('\0', "");
-    Outcome {
-        status: Some(status.as_u16()),
-        error: Some(format!("answered {status}: {body}")),
-        retry_after,
-    }
-}
-
-/// Why a request failed, without the URL.
-fn told(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {} seconds", TIMEOUT.as_secs());
-    }
-    // The last cause says most.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let text: String = cause.to_string().chars().take(KEPT).collect();
-    format!("can't be reached: {text}")
 }
 
 /// The change of a delivery after an attempt, unless another one was made.

@@ -107,34 +107,37 @@ impl Source {
 
     /// Where to go on, if no other process reads this record.
     async fn lease(&self) -> Result<Option<String>> {
-        let why = "be the one who reads a record for webhooks";
         // How far was read is nobody's thing: there is nothing to record.
-        let lease = self.store.change_global(why, None, async |tx| {
-            let row = webhook_cursor::ActiveModel {
-                service: Set(self.service.as_str().to_owned()),
-                position: Set(String::new()),
-                ..Default::default()
-            };
-            let there = OnConflict::column(webhook_cursor::Column::Service)
-                .do_nothing()
-                .to_owned();
-            tx.upsert(webhook_cursor::Entity::insert(row).on_conflict(there))
-                .await?;
-            let free = Condition::any()
-                .add(webhook_cursor::Column::Holder.is_null())
-                .add(webhook_cursor::Column::Holder.eq(self.holder))
-                .add(webhook_cursor::Column::LeaseTime.lt(tx.begin_time()));
-            let query = self
-                .own()
-                .col_expr(webhook_cursor::Column::Holder, Expr::value(self.holder))
-                .filter(free);
-            if tx.update_many(self.held(query, tx)).await? == 0 {
-                return Ok(None);
-            }
-            let own = webhook_cursor::Column::Service.eq(self.service.as_str());
-            let row = tx.one(webhook_cursor::Entity::find().filter(own)).await?;
-            Ok(row.map(|row| row.position))
-        });
+        let lease = self.store.change_global(
+            "be the one who reads a record for webhooks",
+            None,
+            async |tx| {
+                let row = webhook_cursor::ActiveModel {
+                    service: Set(self.service.as_str().to_owned()),
+                    position: Set(String::new()),
+                    ..Default::default()
+                };
+                let there = OnConflict::column(webhook_cursor::Column::Service)
+                    .do_nothing()
+                    .to_owned();
+                tx.upsert(webhook_cursor::Entity::insert(row).on_conflict(there))
+                    .await?;
+                let free = Condition::any()
+                    .add(webhook_cursor::Column::Holder.is_null())
+                    .add(webhook_cursor::Column::Holder.eq(self.holder))
+                    .add(webhook_cursor::Column::LeaseTime.lt(tx.begin_time()));
+                let query = self
+                    .own()
+                    .col_expr(webhook_cursor::Column::Holder, Expr::value(self.holder))
+                    .filter(free);
+                if tx.update_many(self.held(query, tx)).await? == 0 {
+                    return Ok(None);
+                }
+                let own = webhook_cursor::Column::Service.eq(self.service.as_str());
+                let row = tx.one(webhook_cursor::Entity::find().filter(own)).await?;
+                Ok(row.map(|row| row.position))
+            },
+        );
         lease.await
     }
 
@@ -156,24 +159,25 @@ impl Source {
     async fn take(&self, events: Vec<LoggedEvent>, position: &str) -> Result<bool> {
         let events = by_tenant(events);
         let events = &events;
-        let why = "take up events for webhooks";
         // The changes themselves are recorded; this is their consequence.
-        let taken = self.store.change_global(why, None, async |tx| {
-            let query = self
-                .own()
-                .col_expr(webhook_cursor::Column::Position, Expr::value(position))
-                .filter(webhook_cursor::Column::Holder.eq(self.holder));
-            if tx.update_many(self.held(query, tx)).await? == 0 {
-                return Ok(false);
-            }
-            if !events.is_empty() {
-                let rows = self.deliveries(tx, events).await?;
-                for some in rows.chunks(500) {
-                    tx.insert_many(some.to_vec()).await?;
+        let taken = self
+            .store
+            .change_global("take up events for webhooks", None, async |tx| {
+                let query = self
+                    .own()
+                    .col_expr(webhook_cursor::Column::Position, Expr::value(position))
+                    .filter(webhook_cursor::Column::Holder.eq(self.holder));
+                if tx.update_many(self.held(query, tx)).await? == 0 {
+                    return Ok(false);
                 }
-            }
-            Ok(true)
-        });
+                if !events.is_empty() {
+                    let rows = self.deliveries(tx, events).await?;
+                    for some in rows.chunks(500) {
+                        tx.insert_many(some.to_vec()).await?;
+                    }
+                }
+                Ok(true)
+            });
         taken.await
     }
 

@@ -1,6 +1,11 @@
 //! The service on a database of its own, called through its stack.
 
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    reason = "helpers of tests, of which each file uses some"
+)]
 
 use std::io::Write;
 
@@ -62,8 +67,9 @@ impl Registry {
     pub async fn on_sqlite_with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("r.db");
-        let store = Store::sqlite::<Migrator>(&file, &Clock::system()).await;
-        Self::on(store.unwrap(), folder, settings, false)
+        let clock = Clock::system();
+        let store = Store::sqlite::<Migrator>(&file, &clock).await;
+        Self::on(store.unwrap(), clock, folder, settings, false)
     }
 
     /// None, and says so loudly, if there is no server.
@@ -83,23 +89,30 @@ impl Registry {
         let owner = database(server.create_database().await);
         schema::up::<Migrator>(&owner, schema).await.unwrap();
         let login = database(server.create_login(&owner.url, schema.role).await);
-        let store = Store::postgres::<Migrator>(&login, schema, &Clock::system()).await;
+        let clock = Clock::system();
+        let store = Store::postgres::<Migrator>(&login, schema, &clock).await;
         Some(Self::on(
             store.unwrap(),
+            clock,
             tempfile::tempdir().unwrap(),
             settings,
             true,
         ))
     }
 
-    fn on(store: Store, folder: tempfile::TempDir, settings: Settings, is_postgres: bool) -> Self {
-        let clock = Clock::system();
+    fn on(
+        store: Store,
+        clock: Clock,
+        folder: tempfile::TempDir,
+        settings: Settings,
+        is_postgres: bool,
+    ) -> Self {
         let key = PrivateKey::generate().unwrap();
         let everything = Privileges {
             tenants: true,
             permissions: ALL_PERMISSIONS,
         };
-        let keys = ServiceKeys::default().with("tester", &key, everything);
+        let keys = ServiceKeys::default().with("device-registry", &key, everything);
         let peers = Peers::default();
         let verifier = Verifier::new(
             peers.clone(),
@@ -107,11 +120,20 @@ impl Registry {
             Revocations::default(),
             clock.clone(),
         );
-        let stack = muster_device_registry::stack(store.clone(), clock.clone(), verifier, settings);
+        // It follows its own record of changes, and who tests it holds all permissions.
+        let identity = ServiceIdentity::new("device-registry", &key, clock.clone());
+        let stack = muster_device_registry::stack(
+            store.clone(),
+            clock.clone(),
+            &peers,
+            &identity,
+            verifier,
+            settings,
+        );
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {
             peers,
-            identity: ServiceIdentity::new("tester", &key, clock.clone()),
+            identity,
             clock,
             store,
             is_postgres,
