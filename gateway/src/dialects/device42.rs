@@ -4,6 +4,7 @@
 mod buildings;
 mod clients;
 mod devices;
+mod look;
 mod tags;
 mod values;
 
@@ -23,7 +24,7 @@ use proto::tenancy::ListMyTenantsRequest;
 use tonic::{Request, Response, Status};
 use transcoder::Problem;
 
-use self::values::{Page, deleted};
+use self::values::{Page, Written, deleted};
 use crate::domain::Domain;
 
 pub(super) const DIALECT: super::Dialect = super::Dialect {
@@ -172,6 +173,25 @@ impl Device42Service for Device42 {
             .delete_device(domain.request(delete))
             .await?;
         Ok(deleted(device.number))
+    }
+
+    async fn archive_device(
+        &self,
+        request: Request<dialect::ArchiveDeviceRequest>,
+    ) -> Result<Response<dialect::WriteResponse>, Status> {
+        let (domain, wanted) = self.open(request).await?;
+        let device = look::archive(&domain, wanted.device_id).await?;
+        Ok(Written::Updated.response("device archived", device.number, &device.display_name))
+    }
+
+    async fn put_custom_field(
+        &self,
+        request: Request<dialect::PutCustomFieldRequest>,
+    ) -> Result<Response<dialect::WriteResponse>, Status> {
+        let (domain, wanted) = self.open(request).await?;
+        let (device, written) = look::put_custom_field(&domain, wanted).await?;
+        let text = "custom key pair values added or updated";
+        Ok(written.response(text, device.number, &device.display_name))
     }
 
     async fn list_buildings(

@@ -109,6 +109,25 @@ impl HardwarioService for Hardwario {
         Ok(Response::new(spaces.swap_remove(place)))
     }
 
+    async fn create_space(
+        &self,
+        request: Request<CreateSpaceRequest>,
+    ) -> Result<Response<Space>, Status> {
+        let domain = Domain::of(&self.peers, &request);
+        let (_, new) = open_subject(request)?;
+        let domain = match domain.subject()?.tenant() {
+            Some(_) => domain,
+            None => {
+                let spaces = spaces(&domain).await?;
+                let first = spaces.first().ok_or_else(no_space)?;
+                enter(domain, &first.id).await?.1
+            }
+        };
+        let new = shape::new_space(new);
+        let made = domain.tenants().create_tenant(domain.request(new)).await?;
+        Ok(Response::new(shape::own_space(made.into_inner())))
+    }
+
     async fn list_devices(
         &self,
         request: Request<ListDevicesRequest>,
@@ -146,6 +165,20 @@ impl HardwarioService for Hardwario {
         let (_, wanted) = open_subject(request)?;
         let (space, domain) = enter(domain, &wanted.space_id).await?;
         Ok(Response::new(devices(&domain, space, wanted).await?))
+    }
+
+    async fn count_devices(
+        &self,
+        request: Request<CountDevicesRequest>,
+    ) -> Result<Response<CountDevicesResponse>, Status> {
+        let domain = Domain::of(&self.peers, &request);
+        let (_, wanted) = open_subject(request)?;
+        let (_, domain) = enter(domain, &wanted.space_id).await?;
+        let wanted = shape::counted(wanted)?;
+        let wanted = domain.request(wanted);
+        let page = domain.devices().list_devices(wanted).await?;
+        let count = page.into_inner().total_size;
+        Ok(Response::new(CountDevicesResponse { count }))
     }
 
     async fn create_space_device(
@@ -241,7 +274,10 @@ impl HardwarioService for Hardwario {
         let domain = Domain::of(&self.peers, &request);
         let (_, wanted) = open_subject(request)?;
         let (_, domain) = enter(domain, &wanted.space_id).await?;
-        let wanted = registry::GetTagRequest { id: wanted.id };
+        let wanted = registry::GetTagRequest {
+            id: wanted.id,
+            ..Default::default()
+        };
         let tag = domain.tags().get_tag(domain.request(wanted)).await?;
         Ok(Response::new(shape::tag(tag.get_ref())))
     }
@@ -312,8 +348,8 @@ async fn devices(
     space: Uuid,
     wanted: ListSpaceDevicesRequest,
 ) -> Result<ListDevicesResponse, Status> {
-    let page_token = after_device(domain, &wanted.offset).await?;
-    let page = shape::device_page(wanted, page_token)?;
+    know_offset(domain, &wanted.offset).await?;
+    let page = shape::device_page(wanted)?;
     let page = domain.devices().list_devices(domain.request(page)).await?;
     let devices = page.into_inner().devices;
     let tags = tags_on(domain, &devices).await?;
@@ -336,29 +372,32 @@ async fn create(domain: &Domain, space: Uuid, new: NewDevice) -> Result<Device, 
     Ok(shape::device(space, device, &tags))
 }
 
-/// The page token behind the device that was received last: `offset` is its
-/// id, which the domain's pages do not begin at.
-async fn after_device(domain: &Domain, offset: &str) -> Result<String, Status> {
+/// Refuses an offset, which is the id of the device that was received last, if
+/// there was never such a device.
+async fn know_offset(domain: &Domain, offset: &str) -> Result<(), Status> {
     if offset.is_empty() {
-        return Ok(String::new());
+        return Ok(());
     }
     let last = registry::GetDeviceRequest {
         id: offset.into(),
         ..Default::default()
     };
     match domain.devices().get_device(domain.request(last)).await {
-        Ok(last) => Ok(token_after(last.get_ref().number)),
+        Ok(_) => Ok(()),
         Err(refusal) if refusal.code() == Code::NotFound => Err(no_offset("device", offset).into()),
         Err(refusal) => Err(refusal),
     }
 }
 
-/// The same for tags.
+/// The page token behind the tag that was received last.
 async fn after_tag(domain: &Domain, offset: String) -> Result<String, Status> {
     if offset.is_empty() {
         return Ok(offset);
     }
-    let last = registry::GetTagRequest { id: offset.clone() };
+    let last = registry::GetTagRequest {
+        id: offset.clone(),
+        ..Default::default()
+    };
     match domain.tags().get_tag(domain.request(last)).await {
         Ok(last) => Ok(token_after(last.get_ref().number)),
         Err(refusal) if refusal.code() == Code::NotFound => Err(no_offset("tag", &offset).into()),
@@ -368,4 +407,8 @@ async fn after_tag(domain: &Domain, offset: String) -> Result<String, Status> {
 
 fn no_offset(kind: &str, offset: &str) -> Error {
     Error::invalid("offset", format!("there is no {kind} {offset}"))
+}
+
+fn no_space() -> Error {
+    Error::denied("NOT_A_MEMBER", "the caller is a member of no space")
 }

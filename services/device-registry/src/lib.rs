@@ -6,6 +6,7 @@
 pub mod admin;
 mod attributes;
 mod commands;
+mod counts;
 mod device_filter;
 mod device_row;
 mod devices;
@@ -22,7 +23,9 @@ mod quota;
 mod read_mask;
 mod references;
 mod requests;
+mod sensors;
 mod sightings;
+mod site_tree;
 mod sites;
 mod tags;
 mod watch;
@@ -38,6 +41,7 @@ use chrono::TimeDelta;
 use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::device_watch_service_server::DeviceWatchServiceServer;
+use proto::registry::sensor_service_server::SensorServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
 use proto::registry::webhook_service_server::WebhookServiceServer;
@@ -101,11 +105,16 @@ pub fn stack(
         },
     );
     let watches = watch::Watches::new(store.clone(), clock.clone());
+    let sensors = sensors::Sensors {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
     let commands = commands::Commands { store, clock };
     ServiceStack::new(ServiceName::DeviceRegistry, verifier)
         .with(DeviceServiceServer::new(devices))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
+        .with(SensorServiceServer::new(sensors))
         .with(CommandServiceServer::new(commands))
         .with(DeviceWatchServiceServer::new(watches))
         .with(WebhookServiceServer::new(webhooks))

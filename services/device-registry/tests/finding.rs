@@ -126,14 +126,15 @@ impl Filter {
             Self::State(state) => device.state == *state,
             Self::Attribute(op, number) => match attribute(device, "n") {
                 Some(Kind::NumberValue(found)) => compare(found, op, f64::from(*number)),
-                _ => false,
+                _ => *op == "!=",
             },
             Self::AttributeText(text) => {
                 attribute(device, "t") == Some(Kind::StringValue((*text).to_owned()))
             }
             Self::Latitude(op, number) => {
                 let latitude = device.location.as_ref().and_then(|l| l.latitude);
-                latitude.is_some_and(|found| compare(found, op, f64::from(*number)))
+                // What is nowhere is not at 0.
+                latitude.map_or(*op == "!=", |found| compare(found, op, f64::from(*number)))
             }
             Self::Seen => device.last_seen_time.is_some(),
             Self::Number(op, number) => compare(device.number, op, *number),

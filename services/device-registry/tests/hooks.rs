@@ -206,21 +206,23 @@ async fn what_fails_is_tried_again_with_the_same_id(registry: Registry) {
 async fn what_fails_for_days_is_a_dead_letter_and_can_be_replayed(registry: Registry) {
     let receiver = Receiver::new().await;
     let (id, _) = hook(&registry, &receiver, &["device.created"]).await;
-    receiver.answer(&[500; 11]);
+    receiver.answer(&[500; 12]);
     device(&registry, "pump").await;
     for attempt in 1..=11 {
         receiver.next().await;
         eventually("the failure is kept", || async {
             let all = deliveries(&registry, &id, State::Unspecified).await;
-            all[0].attempt_count == attempt && all[0].status_code == 500 && {
+            all[0].attempt_count == attempt && all[0].error.starts_with("answered 500") && {
+                let claimed = registry.clock.now().timestamp() + 60;
                 let due = all[0].next_attempt_time;
-                let now = registry.clock.now().timestamp();
-                attempt == 11 || due.is_some_and(|due| due.seconds > now)
+                attempt < 3 || due.is_none_or(|due| due.seconds > claimed)
             }
         })
         .await;
-        if attempt < 11 {
-            registry.clock.advance(TimeDelta::hours(18));
+        let all = deliveries(&registry, &id, State::Unspecified).await;
+        if let Some(due) = all[0].next_attempt_time {
+            let wait = due.seconds + 1 - registry.clock.now().timestamp();
+            registry.clock.advance(TimeDelta::seconds(wait.max(60)));
         }
     }
     eventually("it is a dead letter", || async {
@@ -229,11 +231,18 @@ async fn what_fails_for_days_is_a_dead_letter_and_can_be_replayed(registry: Regi
     .await;
     let dead = deliveries(&registry, &id, State::Failed).await.remove(0);
     assert_eq!(dead.next_attempt_time, None);
-    // Eighteen hours each time are more than five days.
-    let webhook = get(&registry, &id).await;
-    assert!(webhook.disabled);
-    assert_eq!(webhook.disabled_reason, "FAILING");
+    assert!(!get(&registry, &id).await.disabled);
+    // Another one fails, more than five days after the first.
+    registry.clock.advance(TimeDelta::days(3));
+    device(&registry, "fan").await;
+    receiver.next().await;
+    eventually("it is disabled", || async {
+        get(&registry, &id).await.disabled_reason == "FAILING"
+    })
+    .await;
     enable(&registry, &id).await;
+    receiver.next().await;
+    is_delivered(&registry, &id, 1).await;
     let request = registry.request(ReplayWebhookDeliveryRequest {
         webhook_id: id.clone(),
         id: dead.id,
@@ -243,15 +252,16 @@ async fn what_fails_for_days_is_a_dead_letter_and_can_be_replayed(registry: Regi
         .await
         .unwrap();
     assert_eq!(receiver.next().await.header("webhook-id"), dead.event_id);
-    is_delivered(&registry, &id, 1).await;
+    is_delivered(&registry, &id, 2).await;
     let request = registry.request(ReplayWebhookDeliveriesRequest {
         webhook_id: id.clone(),
         start_time: dead.create_time,
         state: 0,
     });
     let replayed = client(&registry).replay_webhook_deliveries(request).await;
-    assert_eq!(replayed.unwrap().into_inner().count, 1);
-    assert_eq!(receiver.next().await.header("webhook-id"), dead.event_id);
+    assert_eq!(replayed.unwrap().into_inner().count, 2);
+    receiver.next().await;
+    receiver.next().await;
 }
 
 async fn enable(registry: &Registry, id: &str) {

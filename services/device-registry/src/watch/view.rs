@@ -7,7 +7,8 @@ use chassis::store::{ReadTx, Reading, event};
 use chassis::{Error, Result};
 use proto::registry::removed_device::Reason;
 use proto::registry::{Device, RemovedDevice};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::place::Place;
@@ -15,6 +16,7 @@ use crate::device_row::message;
 use crate::entity::device;
 use crate::find::fields::{Devices, Field};
 use crate::find::matches::matches;
+use crate::find::order::position;
 use crate::find::{pages, sql};
 use crate::read_mask::ReadMask;
 use crate::references;
@@ -83,12 +85,12 @@ impl View {
             Place::List { from, number } => {
                 let mut query = device::Entity::find()
                     .filter(device::Column::DeleteTime.is_null())
-                    .filter(device::Column::Number.gt(number));
+                    .filter(position().gt(number));
                 if let Some(filter) = &self.filter {
                     query = query.filter(sql::narrow(filter, tx.tenant()).narrow);
                 }
                 let query = query
-                    .order_by_asc(device::Column::Number)
+                    .order_by(position(), Order::Asc)
                     .limit(Some(limit));
                 let rows = tx.all(query).await?;
                 let all = u64::try_from(rows.len()).unwrap_or(u64::MAX) < limit;
