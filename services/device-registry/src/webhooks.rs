@@ -8,6 +8,7 @@ mod attempt;
 mod event;
 mod forget;
 pub(crate) mod guard;
+mod replay;
 mod row;
 mod secret;
 mod send;
@@ -23,7 +24,7 @@ use chassis::service_identity::ServiceIdentity;
 use chassis::store::{Store, WriteTx};
 use chassis::time::date_time;
 use chassis::{Clock, Error, Result, open};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use proto::access::Permission;
 use proto::audit::AuditEvent;
 use proto::registry::webhook_delivery::State;
@@ -355,30 +356,11 @@ impl WebhookService for Webhooks {
             .store
             .change(&caller, ("webhooks", webhook), async |tx| {
                 found(tx, webhook).await?;
-                replay(tx, webhook, start, state, now).await
+                replay::since(tx, webhook, start, state, now).await
             });
         let count = i64::try_from(replayed.await?).unwrap_or(i64::MAX);
         Ok(Response::new(ReplayWebhookDeliveriesResponse { count }))
     }
-}
-
-async fn replay(
-    tx: &WriteTx,
-    webhook: Uuid,
-    start: DateTime<Utc>,
-    state: Option<i16>,
-    now: DateTime<Utc>,
-) -> Result<u64> {
-    let mut query = delivery::Entity::update_many()
-        .col_expr(delivery::Column::State, Expr::value(State::Pending as i16))
-        .col_expr(delivery::Column::Attempts, Expr::value(0_i64))
-        .col_expr(delivery::Column::DueTime, Expr::value(now))
-        .filter(delivery::Column::WebhookId.eq(webhook))
-        .filter(delivery::Column::CreateTime.gte(start));
-    if let Some(state) = state {
-        query = query.filter(delivery::Column::State.eq(state));
-    }
-    tx.update_many(query).await
 }
 
 /// A webhook shows what the record of changes and devices show: nobody gets

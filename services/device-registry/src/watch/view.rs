@@ -89,9 +89,7 @@ impl View {
                 if let Some(filter) = &self.filter {
                     query = query.filter(sql::narrow(filter, tx.tenant()).narrow);
                 }
-                let query = query
-                    .order_by(position(), Order::Asc)
-                    .limit(Some(limit));
+                let query = query.order_by(position(), Order::Asc).limit(Some(limit));
                 let rows = tx.all(query).await?;
                 let all = u64::try_from(rows.len()).unwrap_or(u64::MAX) < limit;
                 let last = rows.last().map_or(number, |row| row.number);
