@@ -34,9 +34,9 @@ use place::{Place, Tokens};
 use view::{Change, View};
 
 /// How many streams one tenant may have from one process.
-const OF_ONE_TENANT: usize = 200;
-/// How many all tenants may have.
-const OF_ALL: usize = 2000;
+const OF_ONE_TENANT: usize = 100;
+/// How many all tenants may have: half of what a connection of a gateway bears.
+const OF_ALL: usize = 500;
 /// Messages that a reader may be behind before its stream waits for it.
 const AHEAD: usize = 16;
 
