@@ -150,13 +150,7 @@ impl Places {
     pub(crate) fn check(&self, called: &[ServiceName], problems: &mut Problems) -> Vec<PlacesOf> {
         let mut all = Vec::new();
         for name in called {
-            let text = match name {
-                ServiceName::Identity => &self.identity,
-                ServiceName::Tenancy => &self.tenancy,
-                ServiceName::DeviceRegistry => &self.device_registry,
-                ServiceName::KeyManagement => &self.key_management,
-            };
-            let places = text.iter().flat_map(|text| text.split(','));
+            let places = self.text(*name).iter().flat_map(|text| text.split(','));
             let places: Vec<String> = places
                 .map(|place| place.trim().to_owned())
                 .filter(|place| !place.is_empty())
@@ -175,6 +169,26 @@ impl Places {
             all.push((name, places));
         }
         all
+    }
+
+    /// Where those are that are called only if it is said where they are.
+    pub(crate) fn check_told(
+        &self,
+        called: &[ServiceName],
+        problems: &mut Problems,
+    ) -> Vec<PlacesOf> {
+        let told = called.iter().copied();
+        let told: Vec<_> = told.filter(|name| self.text(*name).is_some()).collect();
+        self.check(&told, problems)
+    }
+
+    fn text(&self, name: ServiceName) -> &Option<String> {
+        match name {
+            ServiceName::Identity => &self.identity,
+            ServiceName::Tenancy => &self.tenancy,
+            ServiceName::DeviceRegistry => &self.device_registry,
+            ServiceName::KeyManagement => &self.key_management,
+        }
     }
 
     /// The callers' side of TLS, if the services speak it.

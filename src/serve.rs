@@ -99,6 +99,14 @@ impl Which {
         self.service().map_or("gateway", ServiceName::as_str)
     }
 
+    /// Whom it can do without: what they record is told by webhooks.
+    fn follows(self) -> &'static [ServiceName] {
+        match self {
+            Self::DeviceRegistry => &[ServiceName::Identity, ServiceName::Tenancy],
+            _ => &[],
+        }
+    }
+
     /// Whom it calls.
     fn calls(self) -> &'static [ServiceName] {
         use ServiceName::{Identity, KeyManagement, Tenancy};
@@ -180,7 +188,11 @@ impl Serve {
                 "--service-key is not the key that --service-keys has for {name}"
             ));
         }
-        let places = self.places.check(self.service.calls(), &mut problems);
+        let mut places = self.places.check(self.service.calls(), &mut problems);
+        places.extend(
+            self.places
+                .check_told(self.service.follows(), &mut problems),
+        );
         let database = self.database.check(&mut problems);
         if database.is_none() && self.service != Which::Gateway {
             problems.add("--database-url is needed, such as postgres://user@host/muster");

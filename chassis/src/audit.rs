@@ -5,6 +5,10 @@
 //! equal. So the place of the last change on a page says to every service
 //! where to go on, and a page token holds nothing else.
 
+mod log;
+
+pub use log::log;
+
 use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
@@ -133,7 +137,7 @@ fn bound(
     time.map(read).transpose()
 }
 
-fn message(row: Model, service: ServiceName) -> AuditEvent {
+pub(crate) fn message(row: Model, service: ServiceName) -> AuditEvent {
     AuditEvent {
         id: row.id.to_string(),
         time: Some(timestamp(row.time)),

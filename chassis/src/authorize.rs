@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
-use proto::access::{Requirement, callers, requirement, scope, streamed};
+use proto::access::{Requirement, callers, requirement, scope, streamed, streams};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -26,12 +26,13 @@ pub(crate) const UNTAKEN_ANSWER: &str = "x-muster-untaken";
 
 /// Puts [`Authorize`] in front of a service.
 #[derive(Clone)]
-pub struct AuthorizeLayer(Verifier);
+pub struct AuthorizeLayer(Verifier, Option<ServiceName>);
 
 impl AuthorizeLayer {
-    /// A layer that trusts what the verifier verifies.
-    pub fn new(verifier: Verifier) -> Self {
-        Self(verifier)
+    /// A layer that trusts what the verifier verifies, in front of a service
+    /// of this name if it is one of the contract.
+    pub fn new(verifier: Verifier, name: Option<ServiceName>) -> Self {
+        Self(verifier, name)
     }
 }
 
@@ -42,6 +43,7 @@ impl<S> Layer<S> for AuthorizeLayer {
         Authorize {
             inner,
             verifier: self.0.clone(),
+            name: self.1,
         }
     }
 }
@@ -51,6 +53,7 @@ impl<S> Layer<S> for AuthorizeLayer {
 pub struct Authorize<S> {
     inner: S,
     verifier: Verifier,
+    name: Option<ServiceName>,
 }
 
 impl<S> Service<http::Request<Body>> for Authorize<S>
@@ -74,6 +77,7 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let verifier = self.verifier.clone();
+        let name = self.name;
         // A caller is what this layer made of a token, never what came in.
         request.extensions_mut().remove::<Subject>();
         let path = request.uri().path().to_owned();
@@ -82,7 +86,8 @@ where
         // Neither the method nor what it calls has any use for it.
         request.headers_mut().remove(context::SERVICE);
         // Who streams may still do so when the token no longer counts.
-        let lasting = token.as_ref().ok().filter(|_| streamed(&path)).cloned();
+        let lasts = streamed(&path) || streams(&path);
+        let lasting = token.as_ref().ok().filter(|_| lasts).cloned();
         // In memory, there is no other process to try.
         let over_wire = context::current().is_none();
         Box::pin(async move {
@@ -92,13 +97,16 @@ where
             };
             let deadline = this.deadline;
             let work = async {
-                let subject = match admit(&verifier, &path, token).await {
+                let subject = match admit(&verifier, &path, name, token).await {
                     Ok(subject) => subject,
                     Err(refusal) => return Ok(untaken(refusal, over_wire)),
                 };
-                if let Some(token) = lasting {
-                    let ends = async move { verifier.ends(&token).await.into() };
-                    request = request.map(|body| Until::around(body, ends));
+                let ends = |token: String| {
+                    let verifier = verifier.clone();
+                    async move { verifier.ends(&token).await.into() }
+                };
+                if let Some(token) = lasting.clone().filter(|_| streamed(&path)) {
+                    request = request.map(|body| Until::around(body, ends(token)));
                 }
                 let who = subject.as_ref().map(Who::of);
                 if let Some(subject) = subject {
@@ -109,6 +117,9 @@ where
                 // from it undone.
                 let answer = tokio::spawn(context::scope(this, inner.call(request)));
                 let Ok(mut response) = answer.await.map_err(Error::internal)?;
+                if let Some(token) = lasting.filter(|_| streams(&path) && who.is_some()) {
+                    response = response.map(|body| Until::around_answer(body, ends(token)));
+                }
                 if let Some(who) = who {
                     response.extensions_mut().insert(who);
                 }
@@ -180,7 +191,12 @@ impl Who {
 }
 
 /// The subject of a request that may be made; nobody for public methods.
-async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result<Option<Subject>> {
+async fn admit(
+    verifier: &Verifier,
+    path: &str,
+    name: Option<ServiceName>,
+    token: Result<String>,
+) -> Result<Option<Subject>> {
     let Some(required) = requirement(path) else {
         return Err(Error::Peer(Box::new(tonic::Status::unimplemented(
             "there is no such method",
@@ -189,7 +205,8 @@ async fn admit(verifier: &Verifier, path: &str, token: Result<String>) -> Result
     if required == Requirement::Public {
         return Ok(None);
     }
-    let called = ServiceName::of_path(path);
+    // What every service has is called by the name of one.
+    let called = ServiceName::of_path(path).or(name);
     let token = token.inspect_err(metrics::refused)?;
     let subject = verifier.verify_for(&token, called).await?;
     check(required, callers(path), &subject).inspect_err(metrics::refused)?;

@@ -24,6 +24,7 @@ use crate::token::Verifier;
 /// A service in the making: tonic services behind the authorization layer.
 pub struct ServiceStack {
     name: &'static str,
+    service: Option<ServiceName>,
     verifier: Verifier,
     routes: Routes,
 }
@@ -31,13 +32,17 @@ pub struct ServiceStack {
 impl ServiceStack {
     /// A service without methods yet.
     pub fn new(name: ServiceName, verifier: Verifier) -> Self {
-        Self::named(name.as_str(), verifier)
+        Self {
+            service: Some(name),
+            ..Self::named(name.as_str(), verifier)
+        }
     }
 
     /// The same for what is no service of the contract, such as the gateway's dialects.
     pub fn named(name: &'static str, verifier: Verifier) -> Self {
         Self {
             name,
+            service: None,
             verifier,
             routes: Routes::default(),
         }
@@ -65,7 +70,7 @@ impl ServiceStack {
     pub fn build(self) -> Stack {
         let layers = ServiceBuilder::new()
             .layer(LogLayer::new(self.name))
-            .layer(AuthorizeLayer::new(self.verifier))
+            .layer(AuthorizeLayer::new(self.verifier, self.service))
             .map_request(compressed_as_asked);
         #[expect(clippy::disallowed_methods, reason = "the layers are on it")]
         erase(layers.service(self.routes.prepare()))

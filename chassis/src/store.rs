@@ -20,6 +20,7 @@ pub mod copy;
 mod found;
 mod global;
 mod pools;
+mod position;
 mod postgres;
 mod record;
 pub mod schema;
@@ -28,6 +29,7 @@ mod tail;
 
 pub use confined::{ReadTx, WriteTx};
 pub use global::GlobalTx;
+pub use position::{Appeared, Position, Reading, Wakes};
 pub use postgres::Postgres;
 pub use record::{Record, Resource, event};
 pub use tail::Tail;
@@ -182,7 +184,7 @@ impl Store {
     /// file that a test compares, and may only shrink.
     pub async fn global(&self, _why: &'static str) -> Result<GlobalTx> {
         let tx = self.begin_read(Scope::AllTenants).await?;
-        Ok(GlobalTx::new(tx, &self.pools))
+        Ok(GlobalTx::new(tx, &self.pools, &self.clock))
     }
 
     /// Like [`Store::change`], across tenants. `_why` is as in [`Store::global`].
@@ -197,7 +199,7 @@ impl Store {
         let mut contest = Contest::begin(self);
         loop {
             let tx = self.begin_write(Scope::AllTenants).await?;
-            let tx = GlobalTx::new(tx, &self.pools);
+            let tx = GlobalTx::new(tx, &self.pools, &self.clock);
             let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
             match self.end(done, tx.finish(), record.as_slice()).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
@@ -209,6 +211,11 @@ impl Store {
     /// What is appended to a log from its first row on, by whichever process.
     pub fn tail<E: Log>(&self) -> Tail<E> {
         Tail::new(self.pools.clone(), self.clock.clone(), self.bell.listen())
+    }
+
+    /// Wakes whoever reads a log by its positions, for as long as it is asked.
+    pub fn wakes(&self) -> Wakes {
+        Wakes::new(self.bell.listen())
     }
 
     /// Whether the database answers and has the tables that the program needs.

@@ -15,6 +15,7 @@ impl MigratorTrait for Migrator {
             Box::new(crate::events::Migration),
             Box::new(crate::outbox::Migration),
             Box::new(crate::outbox::Attempts),
+            Box::new(crate::events_order::Migration),
         ]
     }
 }

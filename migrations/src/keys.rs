@@ -17,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(crate::events::Migration),
             Box::new(m0003_revocations::Migration),
             Box::new(m0004_generations::Migration),
+            Box::new(crate::events_order::Migration),
         ]
     }
 }

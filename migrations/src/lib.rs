@@ -4,6 +4,7 @@
 //! that has been released is never edited: add one that goes on from it.
 
 mod events;
+mod events_order;
 pub mod identity;
 pub mod keys;
 mod outbox;

@@ -5,8 +5,9 @@ use sea_orm_migration::prelude::*;
 mod m0001_devices;
 mod m0003_fleet;
 mod m0004_places;
-mod m0009_device_commands;
 mod m0005_imports;
+mod m0006_webhooks;
+mod m0009_device_commands;
 
 /// The history.
 pub struct Migrator;
@@ -21,6 +22,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_places::Migration),
             Box::new(m0009_device_commands::Migration),
             Box::new(m0005_imports::Migration),
+            Box::new(crate::events_order::Migration),
+            Box::new(m0006_webhooks::Migration),
         ]
     }
 }

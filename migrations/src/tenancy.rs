@@ -19,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_revision::Migration),
             Box::new(crate::outbox::Attempts),
             Box::new(m0005_above::Migration),
+            Box::new(crate::events_order::Migration),
         ]
     }
 }

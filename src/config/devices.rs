@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Args;
-use device_registry::Settings;
+use device_registry::{Reach, Settings};
+use ipnet::IpNet;
 
 use super::Problems;
 
@@ -26,6 +27,18 @@ pub(crate) struct DeviceRegistry {
     /// How long a command is kept after its end
     #[arg(long, value_name = "DURATION", env = "MUSTER_KEEP_COMMANDS", default_value = "30days", value_parser = humantime::parse_duration)]
     keep_commands: Duration,
+    /// Networks that webhooks may call though they are private, such as 10.1.0.0/16; otherwise
+    /// only the public internet
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "MUSTER_WEBHOOK_ALLOW_NETWORKS",
+        value_delimiter = ','
+    )]
+    webhook_allow_networks: Vec<String>,
+    /// Let webhooks call http too
+    #[arg(long, env = "MUSTER_WEBHOOK_ALLOW_HTTP")]
+    webhook_allow_http: bool,
 }
 
 impl DeviceRegistry {
@@ -34,7 +47,21 @@ impl DeviceRegistry {
         let keep = problems.take("--keep-deleted-devices", keep);
         let commands = TimeDelta::from_std(self.keep_commands);
         let commands = problems.take("--keep-commands", commands);
+        let mut networks = Vec::new();
+        let told = self.webhook_allow_networks.iter();
+        for text in told.filter(|text| !text.is_empty()) {
+            match text.parse::<IpNet>() {
+                Ok(network) => networks.push(network),
+                Err(_) => problems.add(format!(
+                    "--webhook-allow-networks: `{text}` is no network such as 10.1.0.0/16"
+                )),
+            }
+        }
         Settings {
+            webhooks: Reach {
+                networks,
+                http: self.webhook_allow_http,
+            },
             device_limit: (self.device_limit > 0).then(|| self.device_limit.into()),
             keep_deleted: keep.unwrap_or_default(),
             keep_commands: commands.unwrap_or_default(),

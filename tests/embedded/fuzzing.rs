@@ -10,8 +10,8 @@ use crate::support::{ADMIN, Caller, Installation, PASSWORD, Server, join, log_in
 /// so that all after it may be refused: asked for by itself.
 const ENDS: &str = "auth:logout|changePassword|members/|:suspend|:disable|[}s]:revoke\
     |oauth2/revoke|surrender|keyPolicy";
-/// A stream without an end.
-const ENDLESS: &str = "revoked:watch";
+/// Streams without an end.
+const ENDLESS: &str = "revoked:watch|devices:watch";
 
 /// A server that takes any number of wrong credentials.
 async fn start() -> Option<Server> {

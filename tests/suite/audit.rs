@@ -97,7 +97,7 @@ impl Diary {
         let answer = answer.json();
         // What is made is known by what is answered.
         let made = answer.get("apiKey").or(answer.get("apiClient"));
-        let made = made.unwrap_or(&answer);
+        let made = made.or(answer.get("webhook")).unwrap_or(&answer);
         let id = made.get("id").and_then(Value::as_str).unwrap_or_default();
         self.0.push(Entry {
             request_id,
@@ -114,9 +114,11 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 6] = [
+const NOT_RECORDED: [&str; 7] = [
     // Leaves an event for each command that it delivers, for as long as it lasts.
     "DeviceCommandService/ReceiveCommands",
+    // Only tells, for as long as somebody listens.
+    "DeviceWatchService/WatchDevices",
     // What is observed of devices all the time; nobody decides it.
     "DeviceService/RecordSightings",
     // Needs keys that the operator has; its events are ReportLeak's.
@@ -210,6 +212,43 @@ async fn things(diary: &mut Diary, olga: &Caller) {
             )
             .await;
     }
+}
+
+async fn webhooks(diary: &mut Diary, alice: &Caller) {
+    let who = actor(alice).await;
+    let body = json!({"url": "https://example.com/", "eventTypes": ["nothing.ever"]});
+    let ask = (Method::POST, "/v1/webhooks", body);
+    let method = "WebhookService/CreateWebhook";
+    let made = diary.ask(method, alice, ask, (&who, "webhooks/{id}")).await;
+    let webhook = format!("webhooks/{}", text(&made["webhook"]["id"]));
+    let one = format!("/v1/{webhook}");
+    let ask = (Method::PATCH, &*one, json!({"description": "x"}));
+    let method = "WebhookService/UpdateWebhook";
+    diary.ask(method, alice, ask, (&who, &webhook)).await;
+    let mut sent = Value::Null;
+    for (method, verb) in [
+        ("WebhookService/RotateWebhookSecret", "rotateSecret"),
+        ("WebhookService/SendTestEvent", "sendTestEvent"),
+    ] {
+        let path = format!("{one}:{verb}");
+        let ask = (Method::POST, &*path, json!({}));
+        sent = diary.ask(method, alice, ask, (&who, &webhook)).await;
+    }
+    let path = format!("{one}/deliveries/{}:replay", text(&sent["id"]));
+    let ask = (Method::POST, &*path, json!({}));
+    let method = "WebhookService/ReplayWebhookDelivery";
+    diary.ask(method, alice, ask, (&who, &webhook)).await;
+    let path = format!("{one}/deliveries:replay");
+    let ask = (
+        Method::POST,
+        &*path,
+        json!({"startTime": "2026-01-01T00:00:00Z"}),
+    );
+    let method = "WebhookService/ReplayWebhookDeliveries";
+    diary.ask(method, alice, ask, (&who, &webhook)).await;
+    let ask = (Method::DELETE, &*one, Value::Null);
+    let method = "WebhookService/DeleteWebhook";
+    diary.ask(method, alice, ask, (&who, &webhook)).await;
 }
 
 const MERGE: &str = "TagService/MergeTags";
@@ -643,6 +682,7 @@ async fn every_method_that_changes_something_leaves_one_event_that_says_who_did_
     commands(&mut diary, &world.olga).await;
     import(&mut diary, &world.olga).await;
     people(&mut diary, world).await;
+    webhooks(&mut diary, &world.alice).await;
     credentials(&mut diary, &world.alice).await;
     keys(&mut diary, &world.alice).await;
     let all = record(&world.alice, "", 1000).await;

@@ -119,6 +119,7 @@ struct Belongings {
     api_client: String,
     tenant: String,
     token: i64,
+    webhook: String,
 }
 
 impl Belongings {
@@ -153,6 +154,20 @@ impl Belongings {
         let told = format!("/v1/devices/{device}/commands");
         Self {
             device_command: id(&told, json!({"name": MARK})).await,
+            webhook: alice
+                .post(
+                    "/v1/webhooks",
+                    json!({
+                        "url": "https://example.com/",
+                        "description": MARK,
+                        "eventTypes": ["nothing.ever"],
+                    }),
+                )
+                .await
+                .expect(201)["webhook"]["id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
@@ -193,6 +208,9 @@ impl Belongings {
             ("id", "ApiKeyService") => text(&self.api_key),
             ("id", "ApiClientService") => text(&self.api_client),
             ("id", "TenantService") => text(&self.tenant),
+            ("id" | "webhook_id", "WebhookService") => text(&self.webhook),
+            // Needed beside their webhook.
+            ("start_time", "WebhookService") => Some(Value::Message(in_2100())),
             ("number", "TokenService") => Some(Value::I64(self.token)),
             // Needed beside their key.
             ("end_time", "ApiKeyService") => Some(Value::Message(in_2100())),
@@ -212,6 +230,7 @@ impl Belongings {
             &self.user,
             &self.api_key,
             &self.api_client,
+            &self.webhook,
         ]
     }
 }

@@ -3,8 +3,8 @@
 mod audit;
 pub(crate) mod cli;
 mod cli_keys;
-mod commands_dialects;
 mod cli_transfer;
+mod commands_dialects;
 mod contract;
 mod device42;
 mod forwarded;

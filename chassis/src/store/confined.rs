@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 use super::pools::Pools;
-use super::{Begun, Log, TenantOwned};
+use super::{Appeared, Begun, Log, Position, Reading, TenantOwned};
 use crate::caller::TenantId;
 use crate::error::{Error, Result};
 
@@ -64,6 +64,26 @@ impl ReadTx {
     pub async fn all<E: TenantOwned>(&self, query: Select<E>) -> Result<Vec<E::Model>> {
         let answer = self.confine::<E, _>(query).all(&self.tx);
         self.pools.bounded(answer).await
+    }
+
+    /// Which rows of a log are there, as this transaction sees it.
+    pub async fn position<E: Log>(&self) -> Result<Position> {
+        self.pools.bounded(Position::look::<E>(&self.tx)).await
+    }
+
+    /// The tenant's rows of a query of a log that a reading has not seen yet,
+    /// at most so many.
+    pub async fn appeared<E: Log + TenantOwned>(
+        &self,
+        query: Select<E>,
+        reading: Reading,
+        limit: u64,
+    ) -> Result<Appeared<E::Model>> {
+        let now = self.position::<E>().await?;
+        let query = self.confine::<E, _>(query);
+        let query = reading.query(query, &now, self.tx.get_database_backend(), limit)?;
+        let rows = self.pools.bounded(query.all(&self.tx)).await?;
+        Ok(reading.took::<E>(rows, now, limit))
     }
 
     /// How many rows a query has.

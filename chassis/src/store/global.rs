@@ -8,16 +8,18 @@ use sea_orm::{
     UpdateMany,
 };
 
-use super::Begun;
 use super::pools::Pools;
+use super::record::{self, Record};
+use super::{Appeared, Begun, Log, Position, Reading};
+use crate::clock::Clock;
 use crate::error::Result;
 
 /// A transaction that sees all tenants.
-pub struct GlobalTx(DatabaseTransaction, Pools, DateTime<Utc>);
+pub struct GlobalTx(DatabaseTransaction, Pools, DateTime<Utc>, Clock);
 
 impl GlobalTx {
-    pub(super) fn new(begun: Begun, pools: &Pools) -> Self {
-        Self(begun.tx, pools.clone(), begun.time)
+    pub(super) fn new(begun: Begun, pools: &Pools, clock: &Clock) -> Self {
+        Self(begun.tx, pools.clone(), begun.time, clock.clone())
     }
 
     /// When the transaction began, by the clock of the database: what it did
@@ -96,6 +98,43 @@ impl GlobalTx {
             self.1.bounded(self.0.execute_unprepared(&sql)).await?;
         }
         Ok(())
+    }
+
+    /// Adds rows, in one statement.
+    pub async fn insert_many<A>(&self, rows: Vec<A>) -> Result<()>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let query = <A::Entity as EntityTrait>::insert_many(rows);
+        query.exec_without_returning(&self.0).await?;
+        Ok(())
+    }
+
+    /// Records changes of which only the transaction itself finds out what
+    /// they change.
+    pub async fn record(&self, records: &[Record]) -> Result<()> {
+        Ok(record::write(records, &self.0, &self.3).await?)
+    }
+
+    /// Which rows of a log are there, as this transaction sees it.
+    pub async fn position<E: Log>(&self) -> Result<Position> {
+        self.1.bounded(Position::look::<E>(&self.0)).await
+    }
+
+    /// Rows of a query of a log that a reading has not seen yet, at most so many.
+    pub async fn appeared<E: Log>(
+        &self,
+        query: Select<E>,
+        reading: Reading,
+        limit: u64,
+    ) -> Result<Appeared<E::Model>> {
+        let now = self.position::<E>().await?;
+        let query = reading.query(query, &now, self.0.get_database_backend(), limit)?;
+        let rows = self.1.bounded(query.all(&self.0)).await?;
+        Ok(reading.took::<E>(rows, now, limit))
     }
 
     pub(crate) fn connection(&self) -> &DatabaseTransaction {

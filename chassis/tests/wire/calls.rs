@@ -44,7 +44,7 @@ where
         let answer = work(request);
         async move { Ok(answer.await) }
     });
-    erase(AuthorizeLayer::new(verifier).layer(inner))
+    erase(AuthorizeLayer::new(verifier, None).layer(inner))
 }
 
 /// The header of a trace.

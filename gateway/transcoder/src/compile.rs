@@ -45,6 +45,7 @@ pub(crate) fn compile(
     let response = compiler.response(&rule.response_body, &method_style.text_body);
     let csv = compiler.csv(info, response, &method_style.csv_columns);
     let success = compiler.success(method_style.success_status);
+    let event_id = compiler.event_id(&method_style.event_id);
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
@@ -80,6 +81,7 @@ pub(crate) fn compile(
         body,
         response,
         success,
+        event_id,
         request_id: plan.string_field("request_id").map(|field| field.number),
         etag: own_etag.or(body_etag),
         update_mask,
@@ -214,6 +216,18 @@ impl Compiler<'_> {
         }
         let columns = field.map(|field| field.number);
         root.map(|root| CsvPlan { root, columns })
+    }
+
+    fn event_id(&mut self, name: &str) -> Option<u32> {
+        let plan = self.plans.message(self.output);
+        let index = position(&plan.fields, name).filter(|_| !name.is_empty());
+        let field = index.map(|index| &plan.fields[index]);
+        let field = field.filter(|field| field.is_plain(Kind::String));
+        if field.is_none() && !name.is_empty() {
+            let problem = format!("event_id {name:?} is not a string of {}", plan.name);
+            self.problems.push(problem);
+        }
+        field.map(|field| field.number)
     }
 
     fn is_http_body(&self, plan: &Message, index: usize) -> bool {

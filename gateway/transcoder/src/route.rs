@@ -61,6 +61,8 @@ pub(crate) struct Route {
     pub(crate) body: BodyPlan,
     pub(crate) response: ResponsePlan,
     pub(crate) success: StatusCode,
+    /// The field that names an event of a stream.
+    pub(crate) event_id: Option<u32>,
     /// Fields of the request that HTTP headers map to.
     pub(crate) request_id: Option<u32>,
     pub(crate) etag: Option<EtagAt>,

@@ -18,7 +18,7 @@ use crate::response;
 use crate::route::{ResponsePlan, Route};
 use crate::transcoder::Inner;
 use crate::uplink::Failure;
-use crate::{Body, BoxError, headers};
+use crate::{Body, BoxError, headers, wire};
 
 /// Messages that are ready together are sent together, up to this size.
 const CHUNK: usize = 32 << 10;
@@ -232,6 +232,9 @@ where
         let problem = match next {
             Ok(message) => match response::print(&self.inner.plans, &self.route, &message) {
                 Ok(printed) => {
+                    if self.framing == Framing::Events {
+                        self.write_id(&message, out);
+                    }
                     self.write(&printed.body, false, out);
                     return Ok(());
                 }
@@ -264,6 +267,20 @@ where
         text.extend_from_slice(&body);
         text.push(b'}');
         self.write(&text, true, out);
+    }
+
+    /// Names an event, by which its reader says where to go on. What can't be
+    /// told in one line names nothing.
+    fn write_id(&self, message: &Bytes, out: &mut Vec<u8>) {
+        let field = self.route.event_id;
+        let id = field.and_then(|field| wire::find_bytes(message, field).ok().flatten());
+        if let Some(id) = id.filter(|id| !id.is_empty())
+            && !id.iter().any(|byte| b"\r\n\0".contains(byte))
+        {
+            out.extend_from_slice(b"id: ");
+            out.extend_from_slice(id);
+            out.push(b'\n');
+        }
     }
 
     fn write(&mut self, json: &[u8], error: bool, out: &mut Vec<u8>) {

@@ -46,4 +46,6 @@ pub(crate) struct MethodStyle {
     pub(crate) text_body: String,
     #[prost(string, tag = "3")]
     pub(crate) csv_columns: String,
+    #[prost(string, tag = "4")]
+    pub(crate) event_id: String,
 }

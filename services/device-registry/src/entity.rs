@@ -17,6 +17,9 @@ pub(crate) mod sighting;
 pub(crate) mod site;
 pub(crate) mod site_ancestor;
 pub(crate) mod tag;
+pub(crate) mod webhook;
+pub(crate) mod webhook_cursor;
+pub(crate) mod webhook_delivery;
 
 chassis::tenant_owned!(command);
 chassis::tenant_owned!(command_batch);
@@ -36,3 +39,5 @@ chassis::tenant_owned!(site_ancestor);
 chassis::tenant_owned!(tag);
 
 chassis::log!(command_call);
+chassis::tenant_owned!(webhook);
+chassis::tenant_owned!(webhook_delivery);

@@ -30,9 +30,12 @@ mod site_tree;
 mod sites;
 mod tags;
 mod transfer;
+mod watch;
+mod webhooks;
 
-use chassis::peer::{ServiceName, Stack};
+use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
+use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
 use chassis::{Clock, audit};
@@ -40,12 +43,16 @@ use chrono::TimeDelta;
 use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_command_service_server::DeviceCommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
-use proto::registry::sensor_service_server::SensorServiceServer;
 use proto::registry::device_transfer_service_server::DeviceTransferServiceServer;
+use proto::registry::device_watch_service_server::DeviceWatchServiceServer;
+use proto::registry::sensor_service_server::SensorServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
+use proto::registry::webhook_service_server::WebhookServiceServer;
 
 use page_key::SealerOnce;
+
+pub use webhooks::guard::Reach;
 
 /// The history of the tables that [`stack`] needs.
 pub use migrations::registry::Migrator;
@@ -59,6 +66,8 @@ pub struct Settings {
     pub keep_deleted: TimeDelta,
     /// For how long a command is kept after its end.
     pub keep_commands: TimeDelta,
+    /// Where webhooks may point, besides the public internet.
+    pub webhooks: Reach,
 }
 
 impl Default for Settings {
@@ -67,12 +76,22 @@ impl Default for Settings {
             device_limit: None,
             keep_deleted: TimeDelta::days(30),
             keep_commands: TimeDelta::days(30),
+            webhooks: Reach::default(),
         }
     }
 }
 
 /// The whole service, on a database that [`Migrator`] brought up to date.
-pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings) -> Stack {
+pub fn stack(
+    store: Store,
+    clock: Clock,
+    peers: &Peers,
+    identity: &ServiceIdentity,
+    verifier: Verifier,
+    settings: Settings,
+) -> Stack {
+    let reach = settings.webhooks.clone();
+    let webhooks = webhooks::Webhooks::new(store.clone(), clock.clone(), peers, identity, reach);
     tokio::spawn(purge::run(store.clone()));
     let device_commands = device_commands::DeviceCommands::new(
         store.clone(),
@@ -87,6 +106,7 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
         device_limit: settings.device_limit,
         sealer: SealerOnce::default(),
     };
+    let log = audit::log(ServiceName::DeviceRegistry, store.clone());
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -103,6 +123,7 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
             clock: clock.clone(),
         },
     );
+    let watches = watch::Watches::new(store.clone(), clock.clone());
     let sensors = sensors::Sensors {
         store: store.clone(),
         clock: clock.clone(),
@@ -116,6 +137,9 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
         .with(SensorServiceServer::new(sensors))
         .with(CommandServiceServer::new(commands))
         .with(DeviceCommandServiceServer::new(device_commands))
+        .with(DeviceWatchServiceServer::new(watches))
+        .with(WebhookServiceServer::new(webhooks))
         .with(audit)
+        .with(log)
         .build()
 }

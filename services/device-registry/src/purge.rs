@@ -73,14 +73,24 @@ async fn devices(store: &Store) -> Result<u64> {
     }
     let mut purged = 0;
     for (tenant, numbers) in tenants {
-        let record = Record::by_service("device-registry", tenant, ("devices", "-"));
         let numbers = &numbers;
+        // Which ones are purged, only the transaction knows: it records them.
         purged += store
-            .change_global("purge devices whose time has come", record, async |tx| {
+            .change_global("purge devices whose time has come", None, async |tx| {
                 // One that was brought back meanwhile has no purge time.
-                let query = device::Entity::delete_many()
+                let query = device::Entity::find()
                     .filter(device::Column::Number.is_in(numbers.iter().copied()))
-                    .filter(device::Column::PurgeTime.lt(tx.begin_time()));
+                    .filter(device::Column::PurgeTime.lt(tx.begin_time()))
+                    .order_by_asc(device::Column::Number)
+                    .lock_exclusive();
+                let due = tx.all(query).await?;
+                let of = |row: &device::Model| {
+                    Record::by_service("device-registry", tenant, ("devices", row.id))
+                };
+                tx.record(&due.iter().map(of).collect::<Vec<_>>()).await?;
+                let numbers = due.iter().map(|row| row.number);
+                let query =
+                    device::Entity::delete_many().filter(device::Column::Number.is_in(numbers));
                 let gone = tx.delete(query).await?;
                 quota::give_back_of(tx, TenantId(tenant), gone.cast_signed()).await?;
                 Ok(gone)

@@ -31,6 +31,7 @@ pub fn stack(
     verifier: Verifier,
 ) -> Stack {
     let audit = audit::service(ServiceName::Identity, store.clone());
+    let log = audit::log(ServiceName::Identity, store.clone());
     let passwords = passwords::Passwords::new();
     let outbox = Outbox::new(store.clone(), peers.clone(), identity.clone());
     let tokens = tokens::Tokens {
@@ -57,6 +58,7 @@ pub fn stack(
         .with(AuthServiceServer::new(auth))
         .with(UserServiceServer::new(users))
         .with(audit)
+        .with(log)
         .build()
 }
 

@@ -112,6 +112,7 @@ pub fn stack(
     settings: Settings,
 ) -> Stack {
     let audit = audit::service(ServiceName::KeyManagement, store.clone());
+    let log = audit::log(ServiceName::KeyManagement, store.clone());
     let master = Arc::new(master);
     let usage = usage::Usage::new(store.clone(), clock.clone());
     let vault = vault::Vault::new(store.clone(), master.clone(), clock.clone());
@@ -155,5 +156,6 @@ pub fn stack(
             parts,
         )))
         .with(audit)
+        .with(log)
         .build()
 }

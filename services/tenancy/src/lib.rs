@@ -29,6 +29,7 @@ pub fn stack(
     verifier: Verifier,
 ) -> Stack {
     let audit = audit::service(ServiceName::Tenancy, store.clone());
+    let log = audit::log(ServiceName::Tenancy, store.clone());
     let outbox = Outbox::new(store.clone(), peers.clone(), identity.clone());
     let tenants = tenants::Tenants {
         store: store.clone(),
@@ -46,6 +47,7 @@ pub fn stack(
         .with(TenantServiceServer::new(tenants))
         .with(MemberServiceServer::new(members))
         .with(audit)
+        .with(log)
         .build()
 }
 

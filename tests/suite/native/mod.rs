@@ -2,8 +2,8 @@
 
 mod client_rotation;
 mod clients;
-mod finding;
 mod commands;
+mod finding;
 mod http;
 mod input;
 mod key_import;
@@ -24,6 +24,8 @@ mod sightings;
 mod tenants;
 mod tokens;
 mod transfer;
+mod watch;
+mod webhooks;
 
 use crate::support::{Answer, World};
 use serde_json::Value;

@@ -152,7 +152,7 @@ impl By {
 }
 
 /// The number, in the index of each tenant's own devices.
-fn position() -> SimpleExpr {
+pub(crate) fn position() -> SimpleExpr {
     Expr::col(("devices", "position")).into()
 }
 

@@ -56,6 +56,7 @@ pub struct Registry {
     pub tenant: Uuid,
     pub clock: Clock,
     pub store: Store,
+    pub is_postgres: bool,
     _folder: tempfile::TempDir,
 }
 
@@ -69,7 +70,7 @@ impl Registry {
         let file = folder.path().join("r.db");
         let clock = Clock::system();
         let store = Store::sqlite::<Migrator>(&file, &clock).await;
-        Self::on(store.unwrap(), clock, folder, settings)
+        Self::on(store.unwrap(), clock, folder, settings, false)
     }
 
     /// None, and says so loudly, if there is no server.
@@ -96,16 +97,23 @@ impl Registry {
             clock,
             tempfile::tempdir().unwrap(),
             settings,
+            true,
         ))
     }
 
-    fn on(store: Store, clock: Clock, folder: tempfile::TempDir, settings: Settings) -> Self {
+    fn on(
+        store: Store,
+        clock: Clock,
+        folder: tempfile::TempDir,
+        settings: Settings,
+        is_postgres: bool,
+    ) -> Self {
         let key = PrivateKey::generate().unwrap();
         let everything = Privileges {
             tenants: true,
             permissions: ALL_PERMISSIONS,
         };
-        let keys = ServiceKeys::default().with("tester", &key, everything);
+        let keys = ServiceKeys::default().with("device-registry", &key, everything);
         let peers = Peers::default();
         let verifier = Verifier::new(
             peers.clone(),
@@ -113,13 +121,23 @@ impl Registry {
             Revocations::default(),
             clock.clone(),
         );
-        let stack = muster_device_registry::stack(store.clone(), clock.clone(), verifier, settings);
+        // It follows its own record of changes, and who tests it holds all permissions.
+        let identity = ServiceIdentity::new("device-registry", &key, clock.clone());
+        let stack = muster_device_registry::stack(
+            store.clone(),
+            clock.clone(),
+            &peers,
+            &identity,
+            verifier,
+            settings,
+        );
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {
             peers,
-            identity: ServiceIdentity::new("tester", &key, clock.clone()),
+            identity,
             clock,
             store,
+            is_postgres,
             tenant: Uuid::from_u128(1),
             _folder: folder,
         }

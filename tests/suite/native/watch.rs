@@ -1,0 +1,133 @@
+//! Devices are followed over HTTP: as server-sent events, as lines, and by
+//! asking now and then.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{text, world};
+use crate::support::{Caller, unique};
+
+const PATH: &str = "/v1/devices:watch";
+
+/// A stream that is read piece by piece.
+struct Stream(reqwest::Response, String);
+
+impl Stream {
+    async fn open(caller: &Caller, path: &str, accept: &str, last: Option<&str>) -> Self {
+        let mut request = caller.request(Method::GET, path).header("accept", accept);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], accept);
+        Self(response, String::new())
+    }
+
+    /// What comes before the next separator.
+    async fn until(&mut self, separator: &str) -> String {
+        loop {
+            if let Some((found, rest)) = self.1.split_once(separator) {
+                let found = found.to_owned();
+                self.1 = rest.to_owned();
+                return found;
+            }
+            let some = tokio::time::timeout(Duration::from_secs(30), self.0.chunk());
+            let some = some.await.expect("something is told").unwrap();
+            let some = some.expect("the stream goes on");
+            self.1.push_str(std::str::from_utf8(&some).unwrap());
+        }
+    }
+
+    /// The next server-sent event: its id, its name and its data.
+    async fn event(&mut self) -> (Option<String>, Option<String>, Value) {
+        loop {
+            let event = self.until("\n\n").await;
+            let field = |name: &str| {
+                let prefix = format!("{name}: ");
+                event
+                    .lines()
+                    .find_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+            };
+            if let Some(data) = field("data") {
+                let data = serde_json::from_str(&data).unwrap();
+                return (field("id"), field("event"), data);
+            }
+        }
+    }
+}
+
+async fn create(caller: &Caller, name: &str) -> Value {
+    let device = json!({"displayName": name});
+    caller.post("/v1/devices", device).await.expect(201)
+}
+
+/// A path that watches only devices of this name.
+fn only(name: &str) -> String {
+    format!("{PATH}?filter=display_name%20=%20%22{name}*%22")
+}
+
+#[tokio::test]
+async fn a_page_that_reconnects_hears_what_happened_meanwhile() {
+    let world = need!(world().await);
+    let name = unique();
+    let path = only(&name);
+    create(&world.olga, &format!("{name} a")).await;
+    let accept = "text/event-stream";
+    let mut stream = Stream::open(&world.victor, &path, accept, None).await;
+    let (_, _, first) = stream.event().await;
+    assert_eq!(first["device"]["displayName"], format!("{name} a"));
+    let (id, _, synced) = stream.event().await;
+    assert_eq!(synced["synced"], json!({}));
+    assert_eq!(id.as_deref(), synced["resumeToken"].as_str());
+    create(&world.olga, &format!("{name} b")).await;
+    let (id, _, told) = stream.event().await;
+    assert_eq!(told["changed"]["displayName"], format!("{name} b"));
+    drop(stream);
+    let c = create(&world.olga, &format!("{name} c")).await;
+    let mut stream = Stream::open(&world.victor, &path, accept, id.as_deref()).await;
+    let (_, _, told) = stream.event().await;
+    assert_eq!(told["changed"]["id"], c["id"]);
+    let one = format!("/v1/devices/{}", text(&c["id"]));
+    world.olga.delete(&one).await.expect(200);
+    let (_, _, told) = stream.event().await;
+    assert_eq!(
+        told["removed"],
+        json!({"id": c["id"], "reason": "REASON_DELETED"})
+    );
+}
+
+#[tokio::test]
+async fn lines_and_pages_say_the_same() {
+    let world = need!(world().await);
+    let name = unique();
+    create(&world.olga, &name).await;
+    let mut lines = Stream::open(&world.victor, &only(&name), "application/x-ndjson", None).await;
+    let line: Value = serde_json::from_str(&lines.until("\n").await).unwrap();
+    assert_eq!(line["device"]["displayName"], name);
+    let path = only(&name).replace("watch", "changes");
+    let page = world.victor.get(&path).await.expect(200);
+    assert_eq!(page["changes"][0]["device"]["displayName"], name);
+    let next = format!("{path}&resumeToken={}", text(&page["resumeToken"]));
+    let page = world.victor.get(&next).await.expect(200);
+    assert_eq!(page.get("changes"), None);
+    assert_eq!(page["upToDate"], true);
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_credential() {
+    let world = need!(world().await);
+    let key = json!({"displayName": "watches", "permissions": ["devices.read"]});
+    let key = world.alice.post("/v1/apiKeys", key).await.expect(201);
+    let watcher = world.alice.with(format!("Bearer {}", text(&key["secret"])));
+    let accept = "text/event-stream";
+    let mut stream = Stream::open(&watcher, &only(&unique()), accept, None).await;
+    assert_eq!(stream.event().await.2["synced"], json!({}));
+    let revoke = format!("/v1/apiKeys/{}:revoke", text(&key["apiKey"]["id"]));
+    world.alice.post(&revoke, json!({})).await.expect(200);
+    let (_, event, told) = stream.event().await;
+    assert_eq!(event.as_deref(), Some("error"));
+    assert_eq!(told["error"]["code"], 16, "{told}");
+}
