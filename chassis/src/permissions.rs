@@ -4,7 +4,7 @@ use proto::access::{ALL_PERMISSIONS, Permission, permission, scope};
 
 /// A set of permissions: one bit each, so that a check costs nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Permissions(u64);
+pub struct Permissions(u128);
 
 impl Permissions {
     /// Every permission there is.
@@ -66,8 +66,8 @@ impl FromIterator<Permission> for Permissions {
     }
 }
 
-fn bit(permission: Permission) -> u64 {
-    1u64.checked_shl(permission as u32).unwrap_or_default()
+fn bit(permission: Permission) -> u128 {
+    1u128.checked_shl(permission as u32).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 //! package and one file here that translates to the domain services.
 //! Nothing else in Muster knows a vendor.
 
+mod brokers;
 mod device42;
+mod emqx;
 mod hardwario;
 mod iottly;
+mod mosquitto;
 mod sensorbucket;
 mod yombo;
 
@@ -35,12 +38,14 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects, and what has errors of its own shape as they have.
-pub(crate) const ALL: [Dialect; 6] = [
+pub(crate) const ALL: [Dialect; 8] = [
     hardwario::DIALECT,
     yombo::DIALECT,
     iottly::DIALECT,
     sensorbucket::DIALECT,
     device42::DIALECT,
+    emqx::DIALECT,
+    mosquitto::DIALECT,
     crate::oauth::DIALECT,
 ];
 
@@ -52,6 +57,8 @@ pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
         .with(iottly::service(peers))
         .with(sensorbucket::service(peers))
         .with(device42::service(peers))
+        .with(emqx::service(peers))
+        .with(mosquitto::service(peers))
 }
 
 /// An error's answer with a JSON body.

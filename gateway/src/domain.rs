@@ -11,6 +11,7 @@ use proto::keys::api_client_service_client::ApiClientServiceClient;
 use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::token_service_client::TokenServiceClient;
 use proto::registry::command_service_client::CommandServiceClient;
+use proto::registry::device_authentication_service_client::DeviceAuthenticationServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
@@ -138,6 +139,7 @@ clients! {
     users: UserServiceClient at Identity,
     tenants: TenantServiceClient at Tenancy,
     devices: DeviceServiceClient at DeviceRegistry,
+    device_authentication: DeviceAuthenticationServiceClient at DeviceRegistry,
     tags: TagServiceClient at DeviceRegistry,
     sites: SiteServiceClient at DeviceRegistry,
     commands: CommandServiceClient at DeviceRegistry,

@@ -4,6 +4,8 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
 mod m0003_fleet;
+mod m0007_credentials;
+mod m0008_claims;
 
 /// The history.
 pub struct Migrator;
@@ -15,6 +17,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_devices::Migration),
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
+            Box::new(m0007_credentials::Migration),
+            Box::new(m0008_claims::Migration),
         ]
     }
 }

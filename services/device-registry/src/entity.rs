@@ -1,10 +1,12 @@
 //! The tables.
 
+pub(crate) mod claim_key;
 pub(crate) mod command;
 pub(crate) mod device;
+pub(crate) mod device_authority;
+pub(crate) mod device_credential;
 pub(crate) mod device_label;
 pub(crate) mod device_quota;
-pub(crate) mod device_secret;
 pub(crate) mod device_tag;
 pub(crate) mod page_key;
 pub(crate) mod request;
@@ -12,11 +14,13 @@ pub(crate) mod sighting;
 pub(crate) mod site;
 pub(crate) mod tag;
 
+chassis::tenant_owned!(claim_key);
 chassis::tenant_owned!(command);
 chassis::tenant_owned!(device);
+chassis::tenant_owned!(device_authority);
+chassis::tenant_owned!(device_credential);
 chassis::tenant_owned!(device_label);
 chassis::tenant_owned!(device_quota);
-chassis::tenant_owned!(device_secret);
 chassis::tenant_owned!(device_tag);
 chassis::tenant_owned!(request);
 chassis::tenant_owned!(sighting);

@@ -5,7 +5,12 @@
 
 pub mod admin;
 mod attributes;
+mod authentication;
+mod authorities;
+mod certificates;
+mod claims;
 mod commands;
+mod credentials;
 mod device_filter;
 mod device_row;
 mod devices;
@@ -26,13 +31,18 @@ mod sightings;
 mod sites;
 mod tags;
 
-use chassis::peer::{ServiceName, Stack};
+use chassis::peer::{Peers, ServiceName, Stack};
 use chassis::server::ServiceStack;
+use chassis::service_identity::ServiceIdentity;
 use chassis::store::Store;
 use chassis::token::Verifier;
 use chassis::{Clock, audit};
 use chrono::TimeDelta;
+use proto::registry::claim_key_service_server::ClaimKeyServiceServer;
 use proto::registry::command_service_server::CommandServiceServer;
+use proto::registry::device_authentication_service_server::DeviceAuthenticationServiceServer;
+use proto::registry::device_authority_service_server::DeviceAuthorityServiceServer;
+use proto::registry::device_credential_service_server::DeviceCredentialServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
@@ -61,9 +71,31 @@ impl Default for Settings {
 }
 
 /// The whole service, on a database that [`Migrator`] brought up to date.
-pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings) -> Stack {
+pub fn stack(
+    store: Store,
+    clock: Clock,
+    peers: Peers,
+    identity: ServiceIdentity,
+    verifier: Verifier,
+    settings: Settings,
+) -> Stack {
     tokio::spawn(purge::run(store.clone()));
     let audit = audit::service(ServiceName::DeviceRegistry, store.clone());
+    let credentials = credentials::Credentials {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let authorities = authorities::Authorities {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let authentication =
+        authentication::Authentication::new(store.clone(), clock.clone(), peers, identity);
+    let claims = claims::Claims {
+        store: store.clone(),
+        clock: clock.clone(),
+        settings: settings.clone(),
+    };
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -86,6 +118,10 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
         .with(CommandServiceServer::new(commands))
+        .with(DeviceCredentialServiceServer::new(credentials))
+        .with(DeviceAuthorityServiceServer::new(authorities))
+        .with(DeviceAuthenticationServiceServer::new(authentication))
+        .with(ClaimKeyServiceServer::new(claims))
         .with(audit)
         .build()
 }

@@ -105,11 +105,19 @@ impl Registry {
             Revocations::default(),
             clock.clone(),
         );
-        let stack = muster_device_registry::stack(store.clone(), clock.clone(), verifier, settings);
+        let identity = ServiceIdentity::new("tester", &key, clock.clone());
+        let stack = muster_device_registry::stack(
+            store.clone(),
+            clock.clone(),
+            peers.clone(),
+            identity.clone(),
+            verifier,
+            settings,
+        );
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {
             peers,
-            identity: ServiceIdentity::new("tester", &key, clock.clone()),
+            identity,
             clock,
             store,
             tenant: Uuid::from_u128(1),
