@@ -1,5 +1,6 @@
 //! Generated from the descriptors: what must hold for every method there is.
 
+use super::native;
 use crate::support::{MARK, World, grpc, unique};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value};
@@ -117,6 +118,9 @@ struct Belongings {
     api_client: String,
     tenant: String,
     token: i64,
+    credential: String,
+    authority: String,
+    claim_key: String,
 }
 
 impl Belongings {
@@ -127,6 +131,8 @@ impl Belongings {
             let made = made
                 .get("apiKey")
                 .or(made.get("apiClient"))
+                .or(made.get("credential"))
+                .or(made.get("claimKey"))
                 .unwrap_or(&made)
                 .clone();
             made["id"].as_str().unwrap().to_owned()
@@ -148,7 +154,12 @@ impl Belongings {
             .unwrap()
             .parse()
             .unwrap();
+        let credentials = format!("/v1/devices/{device}/credentials");
+        let authority = json!({"displayName": MARK, "certificate": native::AUTHORITY});
         Self {
+            credential: id(&credentials, json!({"credential": {"displayName": MARK}})).await,
+            authority: id("/v1/deviceAuthorities", authority).await,
+            claim_key: id("/v1/claimKeys", json!({"displayName": MARK})).await,
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
@@ -171,6 +182,11 @@ impl Belongings {
             ("site_id", _) => text(&self.site),
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
+            ("device_id", _) => text(&self.device),
+            ("authority_id", _) => text(&self.authority),
+            ("id", "DeviceCredentialService") => text(&self.credential),
+            ("id", "DeviceAuthorityService") => text(&self.authority),
+            ("id", "ClaimKeyService") => text(&self.claim_key),
             ("id", "DeviceService") => text(&self.device),
             ("id", "TagService") => text(&self.tag),
             ("id", "SiteService") => text(&self.site),
@@ -187,7 +203,7 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 7] {
+    fn all(&self) -> [&str; 10] {
         [
             &self.device,
             &self.tag,
@@ -196,6 +212,9 @@ impl Belongings {
             &self.user,
             &self.api_key,
             &self.api_client,
+            &self.credential,
+            &self.authority,
+            &self.claim_key,
         ]
     }
 }

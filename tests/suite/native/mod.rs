@@ -1,7 +1,10 @@
 //! The native API over HTTP/JSON.
 
+mod brokers;
+mod claiming;
 mod client_rotation;
 mod clients;
+mod device_credentials;
 mod http;
 mod input;
 mod key_import;
@@ -23,6 +26,9 @@ mod tokens;
 use crate::support::{Answer, World};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+
+/// An authority of certificates, until 2096.
+pub(crate) const AUTHORITY: &str = include_str!("authority.pem");
 
 /// One server for all tests of this file that don't mind each other.
 async fn world() -> Option<&'static World> {

@@ -50,7 +50,7 @@ pub struct Registry {
     pub tenant: Uuid,
     pub clock: Clock,
     pub store: Store,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -121,7 +121,7 @@ impl Registry {
             clock,
             store,
             tenant: Uuid::from_u128(1),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -131,6 +131,11 @@ impl Registry {
             tenant: Uuid::from_u128(2),
             ..self
         }
+    }
+
+    /// The file of a registry on SQLite.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("r.db")
     }
 
     pub fn devices(&self) -> DeviceServiceClient<Peer> {
