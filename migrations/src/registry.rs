@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
 mod m0003_fleet;
+mod m0004_places;
 mod m0007_credentials;
 mod m0008_claims;
 
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_devices::Migration),
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
+            Box::new(m0004_places::Migration),
             Box::new(m0007_credentials::Migration),
             Box::new(m0008_claims::Migration),
         ]

@@ -110,6 +110,7 @@ async fn every_method_for_services_is_refused_to_a_tenants_owner() {
 /// One of everything, in tenant A.
 struct Belongings {
     device: String,
+    sensor: String,
     tag: String,
     site: String,
     command: String,
@@ -165,6 +166,7 @@ impl Belongings {
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
             api_client: client["apiClient"]["id"].as_str().unwrap().to_owned(),
             tenant: world.tenant_a.clone(),
+            sensor: id("/v1/sensors", json!({"deviceId": device, "code": MARK})).await,
             device,
             tag,
             site,
@@ -188,6 +190,10 @@ impl Belongings {
             ("id", "DeviceAuthorityService") => text(&self.authority),
             ("id", "ClaimKeyService") => text(&self.claim_key),
             ("id", "DeviceService") => text(&self.device),
+            ("id", "SensorService") => text(&self.sensor),
+            ("device_id", "SensorService") => text(&self.device),
+            // Not theirs, but needed beside their device.
+            ("code", "SensorService") => text("level"),
             ("id", "TagService") => text(&self.tag),
             ("id", "SiteService") => text(&self.site),
             ("id", "CommandService") => text(&self.command),
@@ -203,9 +209,10 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 10] {
+    fn all(&self) -> [&str; 11] {
         [
             &self.device,
+            &self.sensor,
             &self.tag,
             &self.site,
             &self.command,

@@ -10,6 +10,7 @@ mod authorities;
 mod certificates;
 mod claims;
 mod commands;
+mod counts;
 mod credentials;
 mod device_filter;
 mod device_row;
@@ -27,7 +28,9 @@ mod quota;
 mod read_mask;
 mod references;
 mod requests;
+mod sensors;
 mod sightings;
+mod site_tree;
 mod sites;
 mod tags;
 
@@ -44,6 +47,7 @@ use proto::registry::device_authentication_service_server::DeviceAuthenticationS
 use proto::registry::device_authority_service_server::DeviceAuthorityServiceServer;
 use proto::registry::device_credential_service_server::DeviceCredentialServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
+use proto::registry::sensor_service_server::SensorServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
 
@@ -112,11 +116,16 @@ pub fn stack(
             clock: clock.clone(),
         },
     );
+    let sensors = sensors::Sensors {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
     let commands = commands::Commands { store, clock };
     ServiceStack::new(ServiceName::DeviceRegistry, verifier)
         .with(DeviceServiceServer::new(devices))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
+        .with(SensorServiceServer::new(sensors))
         .with(CommandServiceServer::new(commands))
         .with(DeviceCredentialServiceServer::new(credentials))
         .with(DeviceAuthorityServiceServer::new(authorities))
