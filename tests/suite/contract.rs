@@ -184,7 +184,7 @@ impl Belongings {
             ("site_id", _) => text(&self.site),
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
-            ("device_id", _) => text(&self.device),
+            ("device_id", "DeviceCredentialService") => text(&self.device),
             ("authority_id", _) => text(&self.authority),
             ("id", "DeviceCredentialService") => text(&self.credential),
             ("id", "DeviceAuthorityService") => text(&self.authority),
@@ -254,7 +254,9 @@ fn name_foreign(
     for field in message.descriptor().fields().collect::<Vec<_>>() {
         // A thing that is created has no id yet, and its request chooses one.
         let chosen = creates && makes(message.descriptor().name());
-        let ignored = creates && field.name() == "id" || chosen && field.name().ends_with("_id");
+        let parent = field.name() == "device_id" && service != "DeviceService";
+        let chosen = chosen && field.name().ends_with("_id") && !parent;
+        let ignored = creates && field.name() == "id" || chosen;
         if let Some(value) = things.named_by(service, field.name()).filter(|_| !ignored) {
             message.set_field(&field, value);
             named = true;
@@ -284,13 +286,17 @@ fn finds_nothing(method: &MethodDescriptor) -> bool {
 }
 
 /// Methods that refuse with another code than NOT_FOUND, and why. It may only shrink.
-const OTHER_REFUSALS: [(&str, Code); 3] = [
+const OTHER_REFUSALS: [(&str, Code); 4] = [
     // Membership is not told, nor whether there is such a tenant.
     (
         "muster.identity.v1.AuthService.SelectTenant",
         Code::PermissionDenied,
     ),
     // The field is named that refers to what is not there.
+    (
+        "muster.registry.v1.ClaimKeyService.CreateClaimKey",
+        Code::InvalidArgument,
+    ),
     (
         "muster.registry.v1.DeviceService.CreateDevice",
         Code::InvalidArgument,
