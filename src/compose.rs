@@ -135,7 +135,7 @@ impl Process {
             ServiceName::Identity => identity::stack(store, clock, peers, identity, verifier),
             ServiceName::Tenancy => tenancy::stack(store, clock, peers, identity, verifier),
             ServiceName::DeviceRegistry => {
-                device_registry::stack(store, clock, &peers, &identity, verifier, told.devices)
+                device_registry::stack(store, clock, peers, identity, verifier, told.devices)
             }
             ServiceName::KeyManagement => {
                 let (master, settings) = told

@@ -24,6 +24,8 @@ pub enum Principal {
     Key(Uuid),
     /// An API client.
     Client(Uuid),
+    /// A device, by the token that it proved itself for.
+    Device(Uuid),
     /// Another service of this installation.
     Service(String),
 }
@@ -36,25 +38,27 @@ impl Principal {
             "user" => Self::User(id.parse().ok()?),
             "key" => Self::Key(id.parse().ok()?),
             "client" => Self::Client(id.parse().ok()?),
+            "device" => Self::Device(id.parse().ok()?),
             "service" => Self::Service(id.to_owned()),
             _ => return None,
         })
     }
 
-    /// `user`, `key`, `client` or `service`.
+    /// `user`, `key`, `client`, `device` or `service`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
             Self::Key(_) => "key",
             Self::Client(_) => "client",
+            Self::Device(_) => "device",
             Self::Service(_) => "service",
         }
     }
 
-    /// The id of the user, key or client, or the name of the service.
+    /// The id of the user, key, client or device, or the name of the service.
     pub fn id(&self) -> String {
         match self {
-            Self::User(id) | Self::Key(id) | Self::Client(id) => id.to_string(),
+            Self::User(id) | Self::Key(id) | Self::Client(id) | Self::Device(id) => id.to_string(),
             Self::Service(name) => name.clone(),
         }
     }

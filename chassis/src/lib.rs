@@ -19,6 +19,7 @@ pub mod error;
 pub mod filter;
 pub mod hash;
 pub mod health;
+pub mod key_format;
 pub mod listen;
 pub mod mask;
 pub mod messages;

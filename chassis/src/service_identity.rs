@@ -271,7 +271,8 @@ mod tests {
         assert!(!may("identity", tenant, &[Permission::DevicesRead]));
         assert!(may("gateway", None, &[]));
         assert!(!may("gateway", tenant, &[]));
-        assert!(!may("device-registry", tenant, &[]));
+        assert!(may("device-registry", tenant, &[]));
+        assert!(!may("device-registry", tenant, &[Permission::DevicesRead]));
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Store {
     ) -> Result<T> {
         let record = |what| Record::new(caller.tenant().0, caller.principal(), what);
         let records: Vec<_> = what.into_iter().map(record).collect();
-        self.write(caller, &records, work).await
+        self.write(caller.tenant(), &records, work).await
     }
 
     /// Like [`Store::change`], for what was merely observed of things that
@@ -158,20 +158,33 @@ impl Store {
         caller: &Caller,
         work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
     ) -> Result<T> {
-        self.write(caller, &[], work).await
+        self.write(caller.tenant(), &[], work).await
+    }
+
+    /// Like [`Store::change`], for whoever proved himself to the service by
+    /// something else than a token, such as a claim key. `_why` is as in
+    /// [`Store::global`].
+    pub async fn change_within<T>(
+        &self,
+        _why: &'static str,
+        tenant: TenantId,
+        record: Record,
+        work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
+    ) -> Result<T> {
+        self.write(tenant, &[record], work).await
     }
 
     async fn write<T>(
         &self,
-        caller: &Caller,
+        tenant: TenantId,
         records: &[Record],
         work: impl AsyncFnOnce(&WriteTx) -> Result<T> + Clone,
     ) -> Result<T> {
-        let scope = Scope::Tenant(caller.tenant());
+        let scope = Scope::Tenant(tenant);
         let mut contest = Contest::begin(self);
         loop {
             let tx = self.begin_write(scope).await?;
-            let tx = WriteTx::new(tx, caller.tenant(), &self.pools);
+            let tx = WriteTx::new(tx, tenant, &self.pools);
             let done = tokio::time::timeout(self.pools.bound(), work.clone()(&tx)).await;
             match self.end(done, tx.finish(), records).await {
                 Err(Error::Contention) if contest.goes_on() => contest.pause().await,
@@ -216,6 +229,12 @@ impl Store {
     /// Wakes whoever reads a log by its positions, for as long as it is asked.
     pub fn wakes(&self) -> Wakes {
         Wakes::new(self.bell.listen())
+    }
+
+    /// What is appended to a log from the first look at it on: for whoever
+    /// needs to know nothing of what was there before.
+    pub fn tail_from_now<E: Log>(&self) -> Tail<E> {
+        self.tail().from_now()
     }
 
     /// Whether the database answers and has the tables that the program needs.

@@ -107,9 +107,11 @@ async fn values_are_the_same_to_the_last_bit() {
           '2026-01-02T03:04:05.123456789+00:00', '1969-12-31T23:59:59.999999999+00:00',
           9223372036854775807, char(92, 92, 110, 9, 10, 13, 34, 39), '', '{\"a\": \"\\\\N\"}',
           '{\"big\": 9007199254740993, \"d\": 1e-7}', 0.1, -179.99999999999997, 1, NULL);
-        INSERT INTO device_secrets (id, tenant_id, device_id, hash, create_time)
+        INSERT INTO device_credentials (id, tenant_id, device_id, create_time, update_time,
+          revision, display_name, description, labels, secret_hash, disabled)
         VALUES (x'01', x'00000000000000000000000000000001', x'00112233445566778899aabbccddeeff',
-          x'00ff5c', '2026-01-02T03:04:05+00:00')";
+          '2026-01-02T03:04:05+00:00', '2026-01-02T03:04:05+00:00', 1, '', '', '{}',
+          x'00ff5c', 0)";
     let device = device.replace("x'01'", "x'00000000000000000000000000000009'");
     let Some(world) = World::with(&device).await else {
         return;
@@ -139,7 +141,7 @@ async fn values_are_the_same_to_the_last_bit() {
         assert_eq!(answer, expected, "{column}");
     }
     let hash = world
-        .answer("SELECT encode(hash, 'hex') FROM device_secrets")
+        .answer("SELECT encode(secret_hash, 'hex') FROM device_credentials")
         .await;
     assert_eq!(hash, "00ff5c");
 }
@@ -172,13 +174,19 @@ async fn many_rows_are_counted_and_some_are_compared() {
     assert_eq!(
         tables,
         [
+            "claim_keys",
             "commands",
             "counters",
-            "device_secrets",
+            "device_authorities",
+            "device_credentials",
+            "device_labels",
+            "device_quotas",
             "device_tags",
             "devices",
             "events",
             "notes",
+            "page_keys",
+            "requests",
             "sites",
             "tags"
         ]

@@ -2,9 +2,12 @@
 //! package and one file here that translates to the domain services.
 //! Nothing else in Muster knows a vendor.
 
+mod brokers;
 mod device42;
+mod emqx;
 mod hardwario;
 mod iottly;
+mod mosquitto;
 mod sensorbucket;
 mod yombo;
 
@@ -35,7 +38,7 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects, and what has errors of its own shape as they have.
-pub(crate) const ALL: [Dialect; 9] = [
+pub(crate) const ALL: [Dialect; 11] = [
     hardwario::DIALECT,
     hardwario::messages::DIALECT,
     yombo::DIALECT,
@@ -44,6 +47,8 @@ pub(crate) const ALL: [Dialect; 9] = [
     iottly::commands::DIALECT,
     sensorbucket::DIALECT,
     device42::DIALECT,
+    emqx::DIALECT,
+    mosquitto::DIALECT,
     crate::oauth::DIALECT,
 ];
 
@@ -58,6 +63,8 @@ pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
         .with(iottly::commands::service(peers))
         .with(sensorbucket::service(peers))
         .with(device42::service(peers))
+        .with(emqx::service(peers))
+        .with(mosquitto::service(peers))
 }
 
 /// An error's answer with a JSON body.

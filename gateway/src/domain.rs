@@ -11,6 +11,7 @@ use proto::keys::api_client_service_client::ApiClientServiceClient;
 use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::token_service_client::TokenServiceClient;
 use proto::registry::command_service_client::CommandServiceClient;
+use proto::registry::device_authentication_service_client::DeviceAuthenticationServiceClient;
 use proto::registry::device_command_service_client::DeviceCommandServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::sensor_service_client::SensorServiceClient;
@@ -140,6 +141,7 @@ clients! {
     users: UserServiceClient at Identity,
     tenants: TenantServiceClient at Tenancy,
     devices: DeviceServiceClient at DeviceRegistry,
+    device_authentication: DeviceAuthenticationServiceClient at DeviceRegistry,
     tags: TagServiceClient at DeviceRegistry,
     sites: SiteServiceClient at DeviceRegistry,
     sensors: SensorServiceClient at DeviceRegistry,

@@ -20,10 +20,11 @@ use crate::limits::{Level, Limit, Rate, forgetful, household};
 const AT_ONCE: u32 = 64;
 
 /// Methods that anybody may call with a secret, which may be wrong.
-const GUESSABLE: [&str; 3] = [
+const GUESSABLE: [&str; 4] = [
     "/muster.identity.v1.AuthService/Login",
     "/muster.identity.v1.AuthService/Refresh",
     "/muster.dialect.hardwario.v1.HardwarioService/Login",
+    "/muster.registry.v1.ClaimKeyService/ClaimDevice",
 ];
 /// Each call of these costs as much as a wrong credential: whoever finds keys
 /// need not find many.

@@ -34,7 +34,7 @@ struct Topic {
 /// What dialects have in common.
 const DIALECT: &str = "muster.dialect.";
 
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 8] = [
     Topic {
         name: "muster",
         path: "/openapi.json",
@@ -76,6 +76,20 @@ const TOPICS: [Topic; 6] = [
         package: "muster.dialect.device42.",
         title: "Device42, served by Muster",
         description: "The documented paths of Device42: tokens, devices, buildings and API clients. Every path may also end with a slash.",
+    },
+    Topic {
+        name: "emqx",
+        path: "/openapi/emqx.json",
+        package: "muster.dialect.emqx.",
+        title: "Hooks for EMQX, served by Muster",
+        description: "What EMQX 5 asks over HTTP before it lets a device in.",
+    },
+    Topic {
+        name: "mosquitto",
+        path: "/openapi/mosquitto.json",
+        package: "muster.dialect.mosquitto.",
+        title: "Hooks for Mosquitto, served by Muster",
+        description: "What the HTTP backend of mosquitto-go-auth asks before Mosquitto lets a device in.",
     },
 ];
 

@@ -24,13 +24,15 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// The documents: a name, and the path below the gateway's own.
-const DOCUMENTS: [(&str, &str); 6] = [
+const DOCUMENTS: [(&str, &str); 8] = [
     ("Muster", "openapi.json"),
     ("HARDWARIO Cloud v2", "openapi/hardwario.json"),
     ("Yombo GW-API", "openapi/yombo.json"),
     ("iottly", "openapi/iottly.json"),
     ("SensorBucket", "openapi/sensorbucket.json"),
     ("Device42", "openapi/device42.json"),
+    ("EMQX", "openapi/emqx.json"),
+    ("Mosquitto", "openapi/mosquitto.json"),
 ];
 
 macro_rules! packed {

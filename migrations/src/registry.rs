@@ -7,6 +7,8 @@ mod m0003_fleet;
 mod m0004_places;
 mod m0005_imports;
 mod m0006_webhooks;
+mod m0007_credentials;
+mod m0008_claims;
 mod m0009_device_commands;
 
 /// The history.
@@ -20,10 +22,12 @@ impl MigratorTrait for Migrator {
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
             Box::new(m0004_places::Migration),
-            Box::new(m0009_device_commands::Migration),
             Box::new(m0005_imports::Migration),
             Box::new(crate::events_order::Migration),
             Box::new(m0006_webhooks::Migration),
+            Box::new(m0007_credentials::Migration),
+            Box::new(m0008_claims::Migration),
+            Box::new(m0009_device_commands::Migration),
         ]
     }
 }

@@ -97,7 +97,8 @@ impl Diary {
         let answer = answer.json();
         // What is made is known by what is answered.
         let made = answer.get("apiKey").or(answer.get("apiClient"));
-        let made = made.or(answer.get("webhook")).unwrap_or(&answer);
+        let made = made.or(answer.get("webhook")).or(answer.get("credential"));
+        let made = made.or(answer.get("claimKey")).unwrap_or(&answer);
         let id = made.get("id").and_then(Value::as_str).unwrap_or_default();
         self.0.push(Entry {
             request_id,
@@ -646,6 +647,76 @@ async fn keys(diary: &mut Diary, alice: &Caller) {
     diary.ask(method, alice, ask, (&who, &policy)).await;
 }
 
+async fn proofs(diary: &mut Diary, world: &World) {
+    let alice = &world.alice;
+    let who = actor(alice).await;
+    let device = alice.post("/v1/devices", json!({"displayName": unique()}));
+    let device = format!("devices/{}", text(&device.await.expect(201)["id"]));
+    let all = format!("/v1/{device}/credentials");
+    let resource = format!("{device}/credentials/{{id}}");
+    let ask = (Method::POST, &*all, json!({}));
+    let method = "DeviceCredentialService/CreateDeviceCredential";
+    let made = diary.ask(method, alice, ask, (&who, &resource)).await;
+    let one = format!("{all}/{}", text(&made["credential"]["id"]));
+    let resource = one.trim_start_matches("/v1/");
+    for (method, verb, path, body) in [
+        (
+            "UpdateDeviceCredential",
+            Method::PATCH,
+            "",
+            json!({"displayName": "x"}),
+        ),
+        ("RotateDeviceCredential", Method::POST, ":rotate", json!({})),
+        ("DeleteDeviceCredential", Method::DELETE, "", Value::Null),
+    ] {
+        let method: &'static str = match method {
+            "UpdateDeviceCredential" => "DeviceCredentialService/UpdateDeviceCredential",
+            "RotateDeviceCredential" => "DeviceCredentialService/RotateDeviceCredential",
+            _ => "DeviceCredentialService/DeleteDeviceCredential",
+        };
+        let path = format!("{one}{path}");
+        diary
+            .ask(method, alice, (verb, &path, body), (&who, resource))
+            .await;
+    }
+    let authority = json!({"displayName": unique(), "certificate": super::native::AUTHORITY});
+    for (all, body, create, update, delete) in [
+        (
+            "deviceAuthorities",
+            authority,
+            "DeviceAuthorityService/CreateDeviceAuthority",
+            "DeviceAuthorityService/UpdateDeviceAuthority",
+            "DeviceAuthorityService/DeleteDeviceAuthority",
+        ),
+        (
+            "claimKeys",
+            json!({"displayName": unique()}),
+            "ClaimKeyService/CreateClaimKey",
+            "ClaimKeyService/UpdateClaimKey",
+            "ClaimKeyService/DeleteClaimKey",
+        ),
+    ] {
+        let path = format!("/v1/{all}");
+        let resource = format!("{all}/{{id}}");
+        let ask = (Method::POST, &*path, body);
+        let made = diary.ask(create, alice, ask, (&who, &resource)).await;
+        let id = text(made.get("claimKey").unwrap_or(&made).get("id").unwrap());
+        let (path, resource) = (format!("{path}/{id}"), format!("{all}/{id}"));
+        let ask = (Method::PATCH, &*path, json!({"displayName": unique()}));
+        diary.ask(update, alice, ask, (&who, &resource)).await;
+        if all == "claimKeys" {
+            let claim = json!({"claimKey": made["secret"], "serialNumber": unique()});
+            let ask = (Method::POST, "/v1/devices:claim", claim);
+            let claimant = (&*format!("claim-key:{id}"), "devices/*");
+            let anybody = world.server.anybody();
+            let method = "ClaimKeyService/ClaimDevice";
+            diary.ask(method, &anybody, ask, claimant).await;
+        }
+        let ask = (Method::DELETE, &*path, Value::Null);
+        diary.ask(delete, alice, ask, (&who, &resource)).await;
+    }
+}
+
 /// The events of an entry's request must be one, and say what happened.
 fn is_recorded(entry: &Entry, all: &[Value]) {
     let method = full_name(entry.method);
@@ -685,6 +756,7 @@ async fn every_method_that_changes_something_leaves_one_event_that_says_who_did_
     webhooks(&mut diary, &world.alice).await;
     credentials(&mut diary, &world.alice).await;
     keys(&mut diary, &world.alice).await;
+    proofs(&mut diary, world).await;
     let all = record(&world.alice, "", 1000).await;
     for entry in &diary.0 {
         is_recorded(entry, &all);

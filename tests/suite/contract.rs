@@ -1,5 +1,6 @@
 //! Generated from the descriptors: what must hold for every method there is.
 
+use super::native;
 use crate::support::{MARK, World, grpc, unique};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, ReflectMessage, Value};
@@ -120,6 +121,9 @@ struct Belongings {
     tenant: String,
     token: i64,
     webhook: String,
+    credential: String,
+    authority: String,
+    claim_key: String,
 }
 
 impl Belongings {
@@ -130,6 +134,8 @@ impl Belongings {
             let made = made
                 .get("apiKey")
                 .or(made.get("apiClient"))
+                .or(made.get("credential"))
+                .or(made.get("claimKey"))
                 .unwrap_or(&made)
                 .clone();
             made["id"].as_str().unwrap().to_owned()
@@ -152,6 +158,8 @@ impl Belongings {
             .parse()
             .unwrap();
         let told = format!("/v1/devices/{device}/commands");
+        let credentials = format!("/v1/devices/{device}/credentials");
+        let authority = json!({"displayName": MARK, "certificate": native::AUTHORITY});
         Self {
             device_command: id(&told, json!({"name": MARK})).await,
             webhook: alice
@@ -168,6 +176,9 @@ impl Belongings {
                 .as_str()
                 .unwrap()
                 .to_owned(),
+            credential: id(&credentials, json!({"credential": {"displayName": MARK}})).await,
+            authority: id("/v1/deviceAuthorities", authority).await,
+            claim_key: id("/v1/claimKeys", json!({"displayName": MARK})).await,
             command: id("/v1/commands", json!({"name": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
@@ -191,6 +202,11 @@ impl Belongings {
             ("site_id", _) => text(&self.site),
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
+            ("device_id", "DeviceCredentialService") => text(&self.device),
+            ("authority_id", _) => text(&self.authority),
+            ("id", "DeviceCredentialService") => text(&self.credential),
+            ("id", "DeviceAuthorityService") => text(&self.authority),
+            ("id", "ClaimKeyService") => text(&self.claim_key),
             ("id", "DeviceService") => text(&self.device),
             ("id", "SensorService") => text(&self.sensor),
             ("device_id", "SensorService") => text(&self.device),
@@ -219,7 +235,7 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 8] {
+    fn all(&self) -> [&str; 11] {
         [
             &self.device,
             &self.sensor,
@@ -231,6 +247,9 @@ impl Belongings {
             &self.api_key,
             &self.api_client,
             &self.webhook,
+            &self.credential,
+            &self.authority,
+            &self.claim_key,
         ]
     }
 }
@@ -263,7 +282,9 @@ fn name_foreign(
     for field in message.descriptor().fields().collect::<Vec<_>>() {
         // A thing that is created has no id yet, and its request chooses one.
         let chosen = creates && makes(message.descriptor().name());
-        let ignored = creates && field.name() == "id" || chosen && field.name().ends_with("_id");
+        let parent = field.name() == "device_id" && service != "DeviceService";
+        let chosen = chosen && field.name().ends_with("_id") && !parent;
+        let ignored = creates && field.name() == "id" || chosen;
         if let Some(value) = things.named_by(service, field.name()).filter(|_| !ignored) {
             message.set_field(&field, value);
             named = true;
@@ -293,13 +314,17 @@ fn finds_nothing(method: &MethodDescriptor) -> bool {
 }
 
 /// Methods that refuse with another code than NOT_FOUND, and why. It may only shrink.
-const OTHER_REFUSALS: [(&str, Code); 3] = [
+const OTHER_REFUSALS: [(&str, Code); 4] = [
     // Membership is not told, nor whether there is such a tenant.
     (
         "muster.identity.v1.AuthService.SelectTenant",
         Code::PermissionDenied,
     ),
     // The field is named that refers to what is not there.
+    (
+        "muster.registry.v1.ClaimKeyService.CreateClaimKey",
+        Code::InvalidArgument,
+    ),
     (
         "muster.registry.v1.DeviceService.CreateDevice",
         Code::InvalidArgument,

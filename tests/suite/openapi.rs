@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use transcoder::{Rule, Transcoder};
 
 /// The documents, and the packages that each has.
-const DOCUMENTS: [(&str, &str, &str); 6] = [
+const DOCUMENTS: [(&str, &str, &str); 8] = [
     ("muster", "/openapi.json", "muster."),
     (
         "hardwario",
@@ -28,6 +28,12 @@ const DOCUMENTS: [(&str, &str, &str); 6] = [
         "device42",
         "/openapi/device42.json",
         "muster.dialect.device42.",
+    ),
+    ("emqx", "/openapi/emqx.json", "muster.dialect.emqx."),
+    (
+        "mosquitto",
+        "/openapi/mosquitto.json",
+        "muster.dialect.mosquitto.",
     ),
 ];
 

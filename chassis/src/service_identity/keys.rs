@@ -35,8 +35,8 @@ impl Privileges {
     /// What each service needs, and no more.
     fn of(name: &str) -> Self {
         match name {
-            // To resolve members, and to mint tokens.
-            "identity" | "key-management" => Self {
+            // To resolve members, and to mint tokens; of devices, too.
+            "identity" | "key-management" | "device-registry" => Self {
                 tenants: true,
                 permissions: &[],
             },

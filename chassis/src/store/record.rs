@@ -67,6 +67,16 @@ impl Record {
         }
     }
 
+    /// A change of a tenant's thing by whoever proved himself by something else
+    /// than a token, such as `claim-key:0189…`.
+    pub fn by(actor: String, tenant: Uuid, resource: impl Into<Resource>) -> Self {
+        Self {
+            tenant: Some(tenant),
+            actor,
+            resource: resource.into(),
+        }
+    }
+
     fn row(&self, call: &Call, clock: &Clock) -> event::ActiveModel {
         event::ActiveModel {
             id: Set(clock.new_id()),

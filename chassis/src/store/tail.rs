@@ -39,6 +39,10 @@ pub struct Tail<E: Log> {
     highest: i64,
     server: Option<Server>,
     begun: bool,
+    /// Whether what was there before the first look is passed over.
+    from_now: bool,
+    /// How often the log had to be followed anew.
+    restarts: u64,
     clock: Clock,
     /// By the clock of the database, a moment after the last look.
     time: DateTime<Utc>,
@@ -57,8 +61,24 @@ impl<E: Log> Tail<E> {
             highest: 0,
             server: None,
             begun: false,
+            from_now: false,
+            restarts: 0,
             log: std::marker::PhantomData,
         }
+    }
+
+    /// Passes over what was committed before the first look.
+    pub(super) fn from_now(self) -> Self {
+        Self {
+            from_now: true,
+            ..self
+        }
+    }
+
+    /// Counts how often another server took over that has not all that the
+    /// first one had. Whoever follows from now on may have missed something.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
     }
 
     /// The rows that are new, at first all that there are; none if there was
@@ -87,6 +107,10 @@ impl<E: Log> Tail<E> {
     /// With one writer, rows are committed in the order of their numbers.
     async fn next_of_one(&mut self) -> Result<Vec<E::Model>> {
         let pool = self.pools.get().follower;
+        if self.from_now && !self.begun {
+            let last = E::find().order_by_desc(E::NUMBER).one(&pool).await?;
+            self.complete = last.map_or(0, |last| E::position(&last).0);
+        }
         let rows = E::find()
             .filter(E::NUMBER.gt(self.complete))
             .order_by_asc(E::NUMBER)
@@ -117,6 +141,11 @@ impl<E: Log> Tail<E> {
             tracing::warn!("the database has gone back in time; reading the log anew");
             (self.complete, self.highest) = (0, 0);
             self.given.clear();
+            self.restarts += 1;
+        }
+        if self.from_now && self.complete == 0 {
+            // What commits later is of a transaction that runs still.
+            self.complete = server.oldest;
         }
         let rows = E::find()
             .filter(E::TRANSACTION.gte(self.complete))

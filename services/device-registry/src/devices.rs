@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::hash::sha256;
 use chassis::store::{ReadTx, Resource, Store, WriteTx};
 use chassis::{Clock, Error, Result, open, open_stream};
 use proto::registry::device_service_server::DeviceService;
@@ -17,8 +16,9 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Se
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::credentials::proof::{self, Proof};
 use crate::device_row::{FIELDS, columns, message};
-use crate::entity::{device, device_quota, device_secret};
+use crate::entity::{device, device_quota};
 use crate::find::pages::Wanted;
 use crate::page_key::SealerOnce;
 use crate::read_mask::ReadMask;
@@ -304,13 +304,8 @@ impl Devices {
         if secret.is_empty() {
             return Ok(());
         }
-        let row = device_secret::ActiveModel {
-            id: Set(self.clock.new_id()),
-            device_id: Set(device),
-            hash: Set(sha256(secret.as_bytes()).to_vec()),
-            create_time: Set(self.clock.now()),
-            ..Default::default()
-        };
+        let proof = Proof::secret(secret)?;
+        let row = proof::bare(&proof, self.clock.new_id(), device, self.clock.now());
         tx.insert(row).await.map(drop)
     }
 }

@@ -5,8 +5,13 @@
 
 pub mod admin;
 mod attributes;
+mod authentication;
+mod authorities;
+mod certificates;
+mod claims;
 mod commands;
 mod counts;
+mod credentials;
 mod device_commands;
 mod device_filter;
 mod device_row;
@@ -40,8 +45,12 @@ use chassis::store::Store;
 use chassis::token::Verifier;
 use chassis::{Clock, audit};
 use chrono::TimeDelta;
+use proto::registry::claim_key_service_server::ClaimKeyServiceServer;
 use proto::registry::command_service_server::CommandServiceServer;
+use proto::registry::device_authentication_service_server::DeviceAuthenticationServiceServer;
+use proto::registry::device_authority_service_server::DeviceAuthorityServiceServer;
 use proto::registry::device_command_service_server::DeviceCommandServiceServer;
+use proto::registry::device_credential_service_server::DeviceCredentialServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::device_transfer_service_server::DeviceTransferServiceServer;
 use proto::registry::device_watch_service_server::DeviceWatchServiceServer;
@@ -85,13 +94,13 @@ impl Default for Settings {
 pub fn stack(
     store: Store,
     clock: Clock,
-    peers: &Peers,
-    identity: &ServiceIdentity,
+    peers: Peers,
+    identity: ServiceIdentity,
     verifier: Verifier,
     settings: Settings,
 ) -> Stack {
     let reach = settings.webhooks.clone();
-    let webhooks = webhooks::Webhooks::new(store.clone(), clock.clone(), peers, identity, reach);
+    let webhooks = webhooks::Webhooks::new(store.clone(), clock.clone(), &peers, &identity, reach);
     tokio::spawn(purge::run(store.clone()));
     let device_commands = device_commands::DeviceCommands::new(
         store.clone(),
@@ -107,6 +116,21 @@ pub fn stack(
         sealer: SealerOnce::default(),
     };
     let log = audit::log(ServiceName::DeviceRegistry, store.clone());
+    let credentials = credentials::Credentials {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let authorities = authorities::Authorities {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
+    let authentication =
+        authentication::Authentication::new(store.clone(), clock.clone(), peers, identity);
+    let claims = claims::Claims {
+        store: store.clone(),
+        clock: clock.clone(),
+        settings: settings.clone(),
+    };
     let (devices, tags, sites) = (
         devices::Devices {
             store: store.clone(),
@@ -139,6 +163,10 @@ pub fn stack(
         .with(DeviceCommandServiceServer::new(device_commands))
         .with(DeviceWatchServiceServer::new(watches))
         .with(WebhookServiceServer::new(webhooks))
+        .with(DeviceCredentialServiceServer::new(credentials))
+        .with(DeviceAuthorityServiceServer::new(authorities))
+        .with(DeviceAuthenticationServiceServer::new(authentication))
+        .with(ClaimKeyServiceServer::new(claims))
         .with(audit)
         .with(log)
         .build()

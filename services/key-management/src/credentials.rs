@@ -4,6 +4,7 @@
 use chassis::caller::Principal;
 use chassis::context;
 use chassis::peer::ServiceName;
+use chassis::permissions::Permissions;
 use chassis::revocation::Revocable;
 use chassis::service_identity::OnBehalfOf;
 use chassis::time::{date_time, timestamp};
@@ -15,9 +16,10 @@ use proto::identity::{VerifyUserRequest, VerifyUserResponse, verify_user_request
 use proto::keys::credential_service_server::CredentialService;
 use proto::keys::exchange_request::Credential;
 use proto::keys::{
-    ExchangeRequest, ExchangeResponse, MintUserTokenRequest, MintUserTokenResponse,
-    ReportUsesRequest, ReportUsesResponse, RevokeRequest, RevokeResponse, SetTenantStateRequest,
-    SetTenantStateResponse, WatchRevocationsRequest, WatchRevocationsResponse,
+    ExchangeRequest, ExchangeResponse, MintDeviceTokenRequest, MintDeviceTokenResponse,
+    MintUserTokenRequest, MintUserTokenResponse, ReportUsesRequest, ReportUsesResponse,
+    RevokeRequest, RevokeResponse, SetTenantStateRequest, SetTenantStateResponse,
+    WatchRevocationsRequest, WatchRevocationsResponse,
 };
 use proto::tenancy::member_service_client::MemberServiceClient;
 use proto::tenancy::{ResolveMemberRequest, ResolveMemberResponse};
@@ -40,6 +42,10 @@ const TRADED_LIFE: i64 = 300;
 /// How long a user's token lives, in seconds: programs of other systems log in once
 /// and work on, and a revocation ends it within a second anyway.
 const USER_LIFE: i64 = 3600;
+
+/// What a device may do with its own token: see itself, and take the commands
+/// that are for it.
+const DEVICE_SCOPE: &str = "devices.self commands.receive";
 
 pub(crate) struct Credentials(pub(crate) Parts);
 
@@ -169,6 +175,37 @@ impl CredentialService for Credentials {
         Ok(Response::new(MintUserTokenResponse {
             access_token,
             expires_in: USER_LIFE,
+        }))
+    }
+
+    async fn mint_device_token(
+        &self,
+        request: Request<MintDeviceTokenRequest>,
+    ) -> Result<Response<MintDeviceTokenResponse>, Status> {
+        let (caller, req) = open(request)?;
+        let device =
+            chosen(&req.device_id).ok_or_else(|| Error::invalid("device_id", "must be a UUID"))?;
+        let now = self.0.clock.now();
+        let looked_up = req.lookup_time.as_ref().and_then(date_time);
+        let left = req.end_time.as_ref().and_then(date_time);
+        let left = left.map_or(i64::MAX, |end| (end - now).num_seconds());
+        let life = left.clamp(0, TRADED_LIFE);
+        let claims = Claims {
+            sub: Principal::Device(device).to_string(),
+            jti: self.0.clock.new_id().to_string(),
+            scope: Permissions::from_scope(DEVICE_SCOPE).to_scope(),
+            tid: Some(caller.tenant().0),
+            tno: caller.tenant_number(),
+            ..Claims::default()
+        };
+        let access_token = self
+            .0
+            .signer
+            .sign(claims, looked_up.unwrap_or(now).min(now), now, life)
+            .await?;
+        Ok(Response::new(MintDeviceTokenResponse {
+            access_token,
+            expire_time: Some(timestamp(now + TimeDelta::seconds(life))),
         }))
     }
 

@@ -164,6 +164,8 @@ impl Parts {
                 let member = Revocable::Member { tenant, user };
                 self.revoker.write(tx, &member).await
             }
+            // A device's end with the device, and soon anyway.
+            Principal::Device(_) => Err(Error::invalid("principal", "is a device")),
             Principal::Service(_) => Err(Error::invalid("principal", "is a service")),
         }
     }

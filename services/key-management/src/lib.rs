@@ -19,7 +19,7 @@ mod foreign;
 mod grants;
 mod introspection;
 mod issued;
-pub mod key_format;
+pub use chassis::key_format;
 mod leaks;
 mod lookup;
 mod master_key;

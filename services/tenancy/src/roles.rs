@@ -65,6 +65,8 @@ impl Role {
                             | Permission::CommandsWrite
                             | Permission::CommandsSend
                             | Permission::CommandsReceive
+                            | Permission::CredentialsRead
+                            | Permission::CredentialsWrite
                     )
             }
             Self::Viewer => matches!(
@@ -94,13 +96,13 @@ mod tests {
         let head = Role::ALL
             .map(|role| format!("{:<10}", role.name()))
             .concat();
-        let mut lines = vec![format!("{:<18}{head}", "")];
+        let mut lines = vec![format!("{:<22}{head}", "")];
         for permission in ALL_PERMISSIONS {
             let marks = Role::ALL
                 .map(|role| role.permissions().holds(*permission))
                 .map(|held| format!("{:<10}", if held { "x" } else { "-" }))
                 .concat();
-            lines.push(format!("{:<18}{marks}", scope(*permission)));
+            lines.push(format!("{:<22}{marks}", scope(*permission)));
         }
         lines
             .iter()

@@ -1,8 +1,11 @@
 //! The native API over HTTP/JSON.
 
+mod brokers;
+mod claiming;
 mod client_rotation;
 mod clients;
 mod commands;
+mod device_credentials;
 mod finding;
 mod http;
 mod input;
@@ -30,6 +33,9 @@ mod webhooks;
 use crate::support::{Answer, World};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+
+/// An authority of certificates, until 2096.
+pub(crate) const AUTHORITY: &str = include_str!("authority.pem");
 
 /// One server for all tests of this file that don't mind each other.
 async fn world() -> Option<&'static World> {

@@ -57,7 +57,7 @@ pub struct Registry {
     pub clock: Clock,
     pub store: Store,
     pub is_postgres: bool,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -126,8 +126,8 @@ impl Registry {
         let stack = muster_device_registry::stack(
             store.clone(),
             clock.clone(),
-            &peers,
-            &identity,
+            peers.clone(),
+            identity.clone(),
             verifier,
             settings,
         );
@@ -139,7 +139,7 @@ impl Registry {
             store,
             is_postgres,
             tenant: Uuid::from_u128(1),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -149,6 +149,11 @@ impl Registry {
             tenant: Uuid::from_u128(2),
             ..self
         }
+    }
+
+    /// The file of a registry on SQLite.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("r.db")
     }
 
     pub fn devices(&self) -> DeviceServiceClient<Peer> {

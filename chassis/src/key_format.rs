@@ -6,8 +6,9 @@
 //! string that only looks like one, without asking us.
 
 use aws_lc_rs::rand;
-use chassis::{Error, Result};
-use sea_orm::prelude::Uuid;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
 
 /// What keys begin with if the operator does not say.
 pub const PREFIX: &str = "muster";
@@ -32,7 +33,7 @@ pub struct Parts<'a> {
     /// The key's id.
     pub id: Uuid,
     /// Its secret.
-    pub(crate) secret: &'a str,
+    pub secret: &'a str,
 }
 
 /// Why a text is no key.
@@ -105,12 +106,12 @@ pub fn write(prefix: &str, environment: &str, id: Uuid, secret: &str) -> String 
 }
 
 /// A new secret.
-pub(crate) fn new_secret() -> Result<String> {
+pub fn new_secret() -> Result<String> {
     random(SECRET)
 }
 
 /// Random letters and digits, each equally likely.
-pub(crate) fn random(length: usize) -> Result<String> {
+pub fn random(length: usize) -> Result<String> {
     let mut out = String::with_capacity(length);
     let mut bytes = [0u8; 64];
     while out.len() < length {
