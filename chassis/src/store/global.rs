@@ -100,19 +100,6 @@ impl GlobalTx {
         Ok(())
     }
 
-    /// Adds rows, in one statement.
-    pub async fn insert_many<A>(&self, rows: Vec<A>) -> Result<()>
-    where
-        A: ActiveModelTrait + ActiveModelBehavior + Send,
-    {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let query = <A::Entity as EntityTrait>::insert_many(rows);
-        query.exec_without_returning(&self.0).await?;
-        Ok(())
-    }
-
     /// Records changes of which only the transaction itself finds out what
     /// they change.
     pub async fn record(&self, records: &[Record]) -> Result<()> {
