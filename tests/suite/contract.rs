@@ -109,6 +109,7 @@ async fn every_method_for_services_is_refused_to_a_tenants_owner() {
 /// One of everything, in tenant A.
 struct Belongings {
     device: String,
+    sensor: String,
     tag: String,
     site: String,
     command: String,
@@ -157,6 +158,7 @@ impl Belongings {
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
             api_client: client["apiClient"]["id"].as_str().unwrap().to_owned(),
             tenant: world.tenant_a.clone(),
+            sensor: id("/v1/sensors", json!({"deviceId": device, "code": MARK})).await,
             device,
             tag,
             site,
@@ -175,6 +177,10 @@ impl Belongings {
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
             ("id", "DeviceService") => text(&self.device),
+            ("id", "SensorService") => text(&self.sensor),
+            ("device_id", "SensorService") => text(&self.device),
+            // Not theirs, but needed beside their device.
+            ("code", "SensorService") => text("level"),
             ("id", "DeviceCommandService") => text(&self.device_command),
             ("device_id", _) => text(&self.device),
             ("device_ids", _) => Some(Value::List(vec![Value::String(self.device.clone())])),
@@ -195,9 +201,10 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 8] {
+    fn all(&self) -> [&str; 9] {
         [
             &self.device,
+            &self.sensor,
             &self.tag,
             &self.site,
             &self.command,

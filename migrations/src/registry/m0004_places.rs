@@ -36,7 +36,6 @@ impl MigrationTrait for Migration {
             "CREATE UNIQUE INDEX sensors_tenant_id_device_id_fallback_key
                ON sensors (tenant_id, device_id, fallback) WHERE fallback",
             "CREATE INDEX devices_deleted ON devices (tenant_id, id) WHERE delete_time IS NOT NULL",
-            "CREATE INDEX devices_external_id_order ON devices (tenant_id, external_id, number)",
         ] {
             connection.execute_unprepared(sql).await?;
         }
@@ -44,10 +43,11 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for index in ["devices_external_id_order", "devices_deleted"] {
-            let index = Index::drop().name(index).table("devices").to_owned();
-            manager.drop_index(index).await?;
-        }
+        let index = Index::drop()
+            .name("devices_deleted")
+            .table("devices")
+            .to_owned();
+        manager.drop_index(index).await?;
         for table in ["sensors", "site_ancestors"] {
             let table = Table::drop().table(table).to_owned();
             manager.drop_table(table).await?;

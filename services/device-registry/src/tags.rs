@@ -149,15 +149,15 @@ impl TagService for Tags {
         let (caller, req) = open(request)?;
         let id = ids::parse("id", &req.id)?;
         let others = ids::parse_all("tag_ids", &req.tag_ids)?;
-        if others.contains(&id) {
-            let text = "the tag that stays can't be among those that go";
-            return Err(Error::invalid("tag_ids", text).into());
-        }
         let now = self.clock.now();
         let records = [&[id], others.as_slice()].concat();
         let records = records.into_iter().map(|id| ("tags", id).into());
         let merged = self.store.change_many(&caller, records, async |tx| {
             let row = both(tx, id, &others).await?;
+            if others.contains(&id) {
+                let text = "the tag that stays can't be among those that go";
+                return Err(Error::invalid("tag_ids", text));
+            }
             etag::check(&req.etag, row.revision)?;
             for other in &others {
                 move_devices(tx, *other, id).await?;

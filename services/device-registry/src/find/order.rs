@@ -70,9 +70,9 @@ impl By {
         if matches!(self.column, Column::Number) {
             let mut query = query.clone();
             if let Some(place) = place {
-                query = query.filter(self.beyond(Column::Number.into_simple_expr(), place.number));
+                query = query.filter(self.beyond(position(), place.number));
             }
-            return Ok(vec![query.order_by(Column::Number, direction)]);
+            return Ok(vec![query.order_by(position(), direction)]);
         }
         let empty = matches!(
             self.column,
@@ -83,9 +83,11 @@ impl By {
         if empty && (in_empty || self.descending || place.is_none()) {
             let mut query = query.clone().filter(self.column.is_null());
             if let Some(place) = place.filter(|place| place.value.is_none()) {
-                query = query.filter(self.beyond(Column::Number.into_simple_expr(), place.number));
+                query = query.filter(self.beyond(position(), place.number));
             }
-            parts.push(query.order_by(Column::Number, direction.clone()));
+            // The column says nothing here, but whose index it is.
+            let ordered = query.order_by(self.column, direction.clone());
+            parts.push(ordered.order_by(position(), direction.clone()));
         }
         if !(in_empty && self.descending) {
             let mut query = query.clone();
@@ -97,12 +99,12 @@ impl By {
                 number,
             }) = place
             {
-                let columns = [self.column, Column::Number].map(IntoSimpleExpr::into_simple_expr);
+                let columns = [self.column.into_simple_expr(), position()];
                 let values = [self.value(value)?, Expr::value(*number)];
                 query = query.filter(self.beyond(Expr::tuple(columns).into(), Expr::tuple(values)));
             }
             let ordered = query.order_by(self.column, direction.clone());
-            parts.push(ordered.order_by(Column::Number, direction));
+            parts.push(ordered.order_by(position(), direction));
         }
         if self.descending {
             parts.reverse();
@@ -147,6 +149,11 @@ impl By {
             }
         })
     }
+}
+
+/// The number, in the index of each tenant's own devices.
+fn position() -> SimpleExpr {
+    Expr::col(("devices", "position")).into()
 }
 
 fn unknown() -> Error {
