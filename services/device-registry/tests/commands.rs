@@ -159,7 +159,7 @@ async fn what_nobody_acknowledges_is_delivered_again_and_then_has_failed(registr
         let pulled = pull(&registry, &device, 0).await;
         assert_eq!(pulled[0].attempt_count, attempt);
         assert_eq!(get(&registry, &id).await.state(), State::Delivered);
-        registry.clock.advance(TimeDelta::seconds(11));
+        registry.clock.advance(TimeDelta::seconds(601));
     }
     let failed = get(&registry, &id).await;
     assert_eq!(failed.state(), State::Failed);
@@ -276,7 +276,7 @@ async fn whatever_happens_no_command_is_lost_or_delivered_after_its_end(registry
                 (0..=2, _) => {
                     let request = SendCommandRequest {
                         max_attempts: 1 + dice.roll(3) as i32,
-                        ttl: Some(seconds(20 + dice.roll(60) as i64)),
+                        ttl: Some(seconds(60 * (20 + dice.roll(60) as i64))),
                         ..free(&device, "turn")
                     };
                     sent.push(send(&registry, request).await.unwrap().id);
@@ -295,7 +295,7 @@ async fn whatever_happens_no_command_is_lost_or_delivered_after_its_end(registry
                 },
                 _ => {
                     let pause = dice.roll(15) as i64;
-                    registry.clock.advance(TimeDelta::seconds(pause));
+                    registry.clock.advance(TimeDelta::minutes(pause));
                 }
             }
             for shown in all(&registry).await {
@@ -307,7 +307,7 @@ async fn whatever_happens_no_command_is_lost_or_delivered_after_its_end(registry
             }
         }
         // What is left can be had, unless its time is over.
-        registry.clock.advance(TimeDelta::seconds(11));
+        registry.clock.advance(TimeDelta::seconds(601));
         let mut left: HashSet<_> = HashSet::new();
         for shown in all(&registry).await {
             if shown.end_time.is_none() {
