@@ -235,7 +235,7 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 11] {
+    fn all(&self) -> [&str; 13] {
         [
             &self.device,
             &self.sensor,

@@ -40,7 +40,7 @@ async fn receive(
 fn of(device: &str) -> ReceiveCommandsRequest {
     ReceiveCommandsRequest {
         device_id: device.to_owned(),
-        acknowledge_timeout: Some(seconds(10)),
+        acknowledge_timeout: Some(seconds(600)),
         ..Default::default()
     }
 }
@@ -88,7 +88,7 @@ async fn what_a_broken_stream_brought_comes_again(registry: Registry) {
     let mut stream = receive(&registry, of(&device)).await;
     assert_eq!(next(&mut stream).await.attempt_count, 1);
     drop(stream);
-    registry.clock.advance(TimeDelta::seconds(11));
+    registry.clock.advance(TimeDelta::seconds(601));
     let mut stream = receive(&registry, of(&device)).await;
     let again = next(&mut stream).await;
     assert_eq!((again.id, again.attempt_count), (id, 2));

@@ -154,7 +154,7 @@ async fn people_send_list_and_cancel_by_the_program() {
 }
 
 /// How many devices a batch is for: more than are told in one transaction.
-const MANY: usize = 1100;
+const MANY: usize = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_to_many_goes_on_after_a_kill_and_reaches_each_once() {

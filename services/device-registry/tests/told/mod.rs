@@ -54,11 +54,12 @@ pub async fn get(registry: &Registry, id: &str) -> DeviceCommand {
     got.unwrap().into_inner()
 }
 
-/// At most so many, each to be acknowledged within ten seconds.
+/// At most so many, each to be acknowledged within ten minutes: no machine is
+/// so slow that this comes about by itself.
 pub async fn pull(registry: &Registry, device_id: &str, most: i32) -> Vec<DeviceCommand> {
     let request = registry.request(PullCommandsRequest {
         device_id: device_id.to_owned(),
-        acknowledge_timeout: Some(seconds(10)),
+        acknowledge_timeout: Some(seconds(600)),
         max_commands: most,
         ..Default::default()
     });
