@@ -114,13 +114,15 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 5] = [
+const NOT_RECORDED: [&str; 6] = [
     // What is observed of devices all the time; nobody decides it.
     "DeviceService/RecordSightings",
     // Needs keys that the operator has; its events are ReportLeak's.
     "LeakService/ReportGithubLeaks",
     // Only tells, for as long as somebody listens.
     "KeyVerificationService/WatchRevoked",
+    // Only tells: a stream counts as a change, for it is not asked for twice.
+    "DeviceTransferService/ExportDevices",
     // Answers a token that says what is so already; nothing is written.
     "AuthService/Refresh",
     // The same.
