@@ -12,6 +12,7 @@ use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::token_service_client::TokenServiceClient;
 use proto::registry::command_service_client::CommandServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
+use proto::registry::sensor_service_client::SensorServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
 use proto::registry::{Device, GetDeviceRequest};
@@ -140,6 +141,7 @@ clients! {
     devices: DeviceServiceClient at DeviceRegistry,
     tags: TagServiceClient at DeviceRegistry,
     sites: SiteServiceClient at DeviceRegistry,
+    sensors: SensorServiceClient at DeviceRegistry,
     commands: CommandServiceClient at DeviceRegistry,
     api_keys: ApiKeyServiceClient at KeyManagement,
     api_clients: ApiClientServiceClient at KeyManagement,

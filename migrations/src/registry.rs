@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
 mod m0003_fleet;
+mod m0004_places;
 mod m0005_imports;
 
 /// The history.
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_devices::Migration),
             Box::new(crate::events::Migration),
             Box::new(m0003_fleet::Migration),
+            Box::new(m0004_places::Migration),
             Box::new(m0005_imports::Migration),
         ]
     }

@@ -45,6 +45,7 @@ const OF_SQLITE: &str = "
 const OF_POSTGRES: &str = "
     SELECT c.relname || '.' || a.attname || ' ' || CASE WHEN a.attnotnull THEN 'not null' ELSE 'null' END
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+         AND a.attgenerated = ''
     WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind = 'r'
     UNION ALL
     SELECT c.relname || ' unique ' || CASE WHEN i.indpred IS NOT NULL THEN 'partial ' ELSE '' END || (

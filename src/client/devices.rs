@@ -1,22 +1,22 @@
 //! `muster device`: devices of the tenant.
 
-use std::collections::BTreeMap;
+mod show;
 
 use clap::{Args, Subcommand};
-use prost_types::{Struct, value::Kind};
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::{
-    CreateDeviceRequest, DeleteDeviceRequest, Device, GetDeviceRequest, ListDevicesRequest,
-    Location,
+    BatchDeleteDevicesRequest, CreateDeviceRequest, DeleteDeviceRequest, Device,
+    GetDeviceQuotaRequest, GetDeviceRequest, ListDevicesRequest, UndeleteDeviceRequest,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::connect::Authorized;
 use super::failure::Failure;
 use super::options::Options;
-use super::out::{self, Show};
+use super::out;
 use super::{parse, transfer};
+use show::Column;
 
 /// A page of devices with long descriptions is larger than gRPC's usual limit.
 const MAX_ANSWER: usize = 64 << 20;
@@ -24,9 +24,12 @@ const MAX_ANSWER: usize = 64 << 20;
 const EXAMPLES: &str = "Examples:
   muster device create --name 'Pump 7' --serial-number SN-1007 --label site=plant-2
   muster device list --tag 0198c5a2-7d1e-7bd0-9a3c-5f1f0d6f2a11 --limit 20
+  muster device list --filter 'labels.region = \"eu\" AND NOT tags:\"retired\"' --order-by 'last_seen_time desc'
+  muster device list --filter 'serial_number = \"SN-*\"' --columns name,serial,seen
   muster device list --output json | jq -r '.[].serialNumber'
   muster device import fleet.csv --match-by serial-number --dry-run
-  muster device get 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05";
+  muster device get 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05
+  muster device delete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 && muster device undelete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05";
 
 /// Devices of the tenant.
 #[derive(Args)]
@@ -53,11 +56,22 @@ enum Action {
     Import(Box<transfer::Import>),
     /// Write many devices to a file
     Export(Box<transfer::Export>),
-    /// Delete a device and its secrets
+    /// Delete devices: all that are named, or none
     Delete {
+        /// The devices; they can be brought back for a while
+        #[arg(required = true, num_args = 1..=1000)]
+        ids: Vec<Uuid>,
+        /// Gone for good at once, with their secrets
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Bring a deleted device back
+    Undelete {
         /// The device
         id: Uuid,
     },
+    /// Show how many devices there are, and may be
+    Quota,
 }
 
 #[derive(Args)]
@@ -101,6 +115,18 @@ struct List {
     /// Only devices with this tag. May be repeated: all are needed
     #[arg(long = "tag", value_name = "ID")]
     tags: Vec<Uuid>,
+    /// Only devices for which this is true, such as `labels.region = "eu" AND update_time > "2026-01-01T00:00:00Z"`
+    #[arg(long, default_value_t, hide_default_value = true)]
+    filter: String,
+    /// number, create_time, update_time, last_seen_time, display_name, serial_number, external_id or state; `desc` after it turns it round
+    #[arg(long, value_name = "FIELD", default_value_t, hide_default_value = true)]
+    order_by: String,
+    /// Deleted devices, too
+    #[arg(long)]
+    show_deleted: bool,
+    /// What to show of each, for people
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    columns: Vec<Column>,
     /// At most so many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<std::num::NonZeroUsize>,
@@ -118,7 +144,9 @@ impl Devices {
             Action::Get { id } => get(options, client, id).await,
             Action::Import(import) => import.run(options).await,
             Action::Export(export) => export.run(options).await,
-            Action::Delete { id } => delete(options, client, id).await,
+            Action::Delete { ids, purge } => delete(options, client, &ids, purge).await,
+            Action::Undelete { id } => undelete(options, client, id).await,
+            Action::Quota => quota(options, client).await,
         }
     }
 }
@@ -148,6 +176,9 @@ async fn list_matching(options: &Options, mut client: Client, list: List) -> Res
         display_name: list.name,
         serial_number: list.serial_number,
         external_id: list.external_id,
+        filter: list.filter,
+        order_by: list.order_by,
+        show_deleted: list.show_deleted,
         tag_ids: list.tags.iter().map(Uuid::to_string).collect(),
         ..Default::default()
     };
@@ -161,7 +192,14 @@ async fn list_matching(options: &Options, mut client: Client, list: List) -> Res
         let page = client.list_devices(request).await?.into_inner();
         Ok((page.devices, page.next_page_token))
     });
-    options.server.output.list(&devices.await?)
+    let devices = devices.await?;
+    if list.columns.is_empty() {
+        return options.server.output.list(&devices);
+    }
+    let columns = list.columns.as_slice();
+    let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
+    let cells = |device: &Device| columns.iter().map(|column| column.of(device)).collect();
+    options.server.output.columns(&devices, &names, cells)
 }
 
 async fn get(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
@@ -173,110 +211,51 @@ async fn get(options: &Options, mut client: Client, id: Uuid) -> Result<(), Fail
     options.server.output.one(&device)
 }
 
-async fn delete(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
-    let request = DeleteDeviceRequest {
-        id: id.to_string(),
-        ..Default::default()
+async fn delete(
+    options: &Options,
+    mut client: Client,
+    ids: &[Uuid],
+    purge: bool,
+) -> Result<(), Failure> {
+    let sentence = match ids {
+        [id] => {
+            let request = DeleteDeviceRequest {
+                id: id.to_string(),
+                purge,
+                ..Default::default()
+            };
+            client.delete_device(request).await?;
+            format!("Deleted device {id}.")
+        }
+        ids => {
+            let request = BatchDeleteDevicesRequest {
+                ids: ids.iter().map(Uuid::to_string).collect(),
+                purge,
+            };
+            client.batch_delete_devices(request).await?;
+            format!("Deleted {} devices.", ids.len())
+        }
     };
-    client.delete_device(request).await?;
-    let sentence = format!("Deleted device {id}.");
     options.server.output.said(&sentence, &json!({}))
 }
 
-impl Show for Device {
-    const COLUMNS: &'static [&'static str] = &[
-        "ID",
-        "NAME",
-        "SERIAL NUMBER",
-        "EXTERNAL ID",
-        "CODE",
-        "STATE",
+async fn undelete(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
+    let request = UndeleteDeviceRequest {
+        id: id.to_string(),
+        ..Default::default()
+    };
+    let device = client.undelete_device(request).await?.into_inner();
+    options.server.output.one(&device)
+}
+
+async fn quota(options: &Options, mut client: Client) -> Result<(), Failure> {
+    let quota = client.get_device_quota(GetDeviceQuotaRequest {}).await?;
+    let quota = quota.into_inner();
+    let limit = quota.device_limit.map(|limit| limit.to_string());
+    let details = [
+        ("DEVICES", quota.device_count.to_string()),
+        ("LIMIT", limit.clone().unwrap_or_else(|| "none".to_owned())),
     ];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.id.clone(),
-            self.display_name.clone(),
-            self.serial_number.clone(),
-            self.external_id.clone(),
-            self.code.clone(),
-            out::state(self.state().as_str_name()),
-        ]
-    }
-
-    fn details(&self) -> Vec<(&'static str, String)> {
-        let mut details: Vec<_> = Self::COLUMNS.iter().copied().zip(self.cells()).collect();
-        details.extend([
-            ("NUMBER", self.number.to_string()),
-            ("DESCRIPTION", self.description.clone()),
-            ("TAGS", self.tag_ids.join(" ")),
-            ("LABELS", out::labels(&self.labels)),
-            ("SITE", self.site_id.clone()),
-            ("LAST SEEN", out::time(self.last_seen_time.as_ref())),
-            ("CREATED", out::time(self.create_time.as_ref())),
-            ("UPDATED", out::time(self.update_time.as_ref())),
-        ]);
-        details.retain(|(_, value)| !value.is_empty());
-        details
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "id": self.id,
-            "number": self.number.to_string(),
-            "displayName": self.display_name,
-            "serialNumber": self.serial_number,
-            "externalId": self.external_id,
-            "code": self.code,
-            "description": self.description,
-            "tagIds": self.tag_ids,
-            "labels": self.labels.iter().collect::<BTreeMap<_, _>>(),
-            "attributes": self.attributes.as_ref().map(struct_json),
-            "siteId": self.site_id,
-            "location": self.location.as_ref().map(location_json),
-            "state": self.state().as_str_name(),
-            "lastSeenTime": out::json_time(self.last_seen_time.as_ref()),
-            "createTime": out::json_time(self.create_time.as_ref()),
-            "updateTime": out::json_time(self.update_time.as_ref()),
-            "etag": self.etag,
-        })
-    }
-}
-
-fn location_json(location: &Location) -> Value {
-    json!({
-        "latitude": location.latitude,
-        "longitude": location.longitude,
-        "altitude": location.altitude,
-        "description": location.description,
-    })
-}
-
-fn struct_json(object: &Struct) -> Value {
-    object
-        .fields
-        .iter()
-        .map(|(name, value)| (name.clone(), value_json(value)))
-        .collect()
-}
-
-fn value_json(value: &prost_types::Value) -> Value {
-    match &value.kind {
-        None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::BoolValue(value)) => json!(value),
-        Some(Kind::NumberValue(value)) => number_json(*value),
-        Some(Kind::StringValue(value)) => json!(value),
-        Some(Kind::StructValue(value)) => struct_json(value),
-        Some(Kind::ListValue(list)) => list.values.iter().map(value_json).collect(),
-    }
-}
-
-/// Whole numbers are printed without a fraction, as they were most likely written.
-fn number_json(number: f64) -> Value {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() < EXACT {
-        json!(number as i64)
-    } else {
-        json!(number)
-    }
+    let json = json!({ "deviceCount": quota.device_count.to_string(), "deviceLimit": limit });
+    options.server.output.object(&details, &json)
 }

@@ -60,6 +60,23 @@ impl Output {
         }
     }
 
+    /// Prints a list with other columns than the usual ones; for programs, with
+    /// every field as ever.
+    pub(crate) fn columns<T: Show>(
+        self,
+        items: &[T],
+        names: &[&str],
+        cells: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Table if !items.is_empty() => {
+                let rows = items.iter().map(cells).collect();
+                print(&table(Some(names), rows))
+            }
+            _ => self.list(items),
+        }
+    }
+
     /// Prints one thing.
     pub(crate) fn one<T: Show>(self, item: &T) -> Result<(), Failure> {
         self.object(&item.details(), &item.json())

@@ -296,14 +296,57 @@ async fn a_device_is_created_listed_shown_and_deleted() {
         ])
         .await;
     assert!(error.contains("device.serial_number is taken"), "{error}");
-    terminal.says(&["device", "delete", id]).await;
-    for command in ["get", "delete"] {
+    terminal.says(&["device", "delete", "--purge", id]).await;
+    for command in ["get", "delete", "undelete"] {
         let error = terminal.fails(&["device", command, id]).await;
         assert!(
             error.contains(&format!("there is no device {id}")),
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn devices_are_found_by_filter_and_come_back_when_they_were_deleted() {
+    let terminal = Terminal::logged_in(need!(world().await)).await;
+    let label = unique();
+    let mut ids = Vec::new();
+    for name in ["b", "a", "c"] {
+        let label = format!("batch={label}");
+        let create = ["device", "create", "--name", name, "--label", &label];
+        let made = terminal.json(&create).await;
+        ids.push(text(&made["id"]).to_owned());
+    }
+    let filter = format!("labels.batch = \"{label}\" AND NOT display_name = \"c\"");
+    let list = ["device", "list", "--filter", &filter, "--order-by"];
+    let columns = [
+        &list[..],
+        &["display_name", "--columns", "name,state,deleted"],
+    ]
+    .concat();
+    let table = terminal.says(&columns).await;
+    let lines: Vec<_> = table.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        ["NAME  STATE   DELETED", "a     active", "b     active"],
+        "{table}"
+    );
+    terminal.says(&["device", "delete", &ids[0], &ids[1]]).await;
+    let descending = [&list[..], &["display_name desc"]].concat();
+    assert_eq!(terminal.json(&descending).await, json!([]));
+    let deleted = [&descending[..], &["--show-deleted"]].concat();
+    let deleted = terminal.json(&deleted).await;
+    assert_eq!(deleted[0]["displayName"], "b");
+    assert!(deleted[0]["purgeTime"].is_string());
+    terminal.says(&["device", "undelete", &ids[0]]).await;
+    let back = terminal.json(&descending).await;
+    assert_eq!(back.as_array().unwrap().len(), 1);
+    let quota = terminal.json(&["device", "quota"]).await;
+    assert!(text(&quota["deviceCount"]).parse::<u64>().unwrap() >= 3);
+    let error = terminal
+        .fails(&["device", "list", "--filter", "colour = 1"])
+        .await;
+    assert!(error.contains("there is no field `colour`"), "{error}");
 }
 
 #[tokio::test]

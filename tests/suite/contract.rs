@@ -109,6 +109,7 @@ async fn every_method_for_services_is_refused_to_a_tenants_owner() {
 /// One of everything, in tenant A.
 struct Belongings {
     device: String,
+    sensor: String,
     tag: String,
     site: String,
     command: String,
@@ -154,6 +155,7 @@ impl Belongings {
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
             api_client: client["apiClient"]["id"].as_str().unwrap().to_owned(),
             tenant: world.tenant_a.clone(),
+            sensor: id("/v1/sensors", json!({"deviceId": device, "code": MARK})).await,
             device,
             tag,
             site,
@@ -172,6 +174,10 @@ impl Belongings {
             ("tag_ids", _) => Some(Value::List(vec![Value::String(self.tag.clone())])),
             ("tenant_id", "AuthService") => text(&self.tenant),
             ("id", "DeviceService") => text(&self.device),
+            ("id", "SensorService") => text(&self.sensor),
+            ("device_id", "SensorService") => text(&self.device),
+            // Not theirs, but needed beside their device.
+            ("code", "SensorService") => text("level"),
             ("id", "TagService") => text(&self.tag),
             ("id", "SiteService") => text(&self.site),
             ("id", "CommandService") => text(&self.command),
@@ -187,9 +193,10 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 7] {
+    fn all(&self) -> [&str; 8] {
         [
             &self.device,
+            &self.sensor,
             &self.tag,
             &self.site,
             &self.command,

@@ -763,6 +763,82 @@ async fn lists_come_in_pages_with_the_count_of_all() {
 }
 
 #[tokio::test]
+async fn devices_are_found_by_all_that_is_kept_with_them() {
+    let world = need!(World::new().await);
+    let admin = password(&world);
+    for body in [
+        "name=a&type=virtual&customer=ACME+%22B%22*&asset_no=7",
+        "name=b&type=virtual&service_level=gold",
+        "name=c",
+    ] {
+        let put = admin.raw(Method::POST, "/api/1.0/device/", Some(FORM), body);
+        put.await.expect(200);
+    }
+    let names = async |query: &str| {
+        let page = admin.get(&format!("/api/2.0/devices/?{query}")).await;
+        let page = page.expect(200);
+        let devices = page["devices"].as_array().unwrap().iter();
+        let names: Vec<_> = devices
+            .map(|d| d["name"].as_str().unwrap().to_owned())
+            .collect();
+        (names.join(" "), page["total_count"].as_i64().unwrap())
+    };
+    for (query, wanted, total) in [
+        ("type=virtual", "a b", 2),
+        ("type=virtual&limit=1&offset=1", "b", 2),
+        ("type=unknown", "c", 1),
+        ("type=virtual&service_level=gold", "b", 1),
+        ("customer=ACME+%22B%22*", "a", 1),
+        ("customer=ACME", "", 0),
+        ("asset_no=7&name=a", "a", 1),
+    ] {
+        assert_eq!(names(query).await, (wanted.to_owned(), total), "{query}");
+    }
+    let one = admin.get("/api/1.0/devices/asset/7/").await.expect(200);
+    assert_eq!(one["name"], "a");
+    refused_naming(&admin.get("/api/1.0/devices/asset/8/").await, 404, "8");
+}
+
+#[tokio::test]
+async fn a_custom_field_is_put_and_a_device_archived() {
+    let world = need!(World::new().await);
+    let admin = password(&world);
+    let put = admin.raw(Method::POST, "/api/1.0/device/", Some(FORM), "name=db-1");
+    let id = put.await.expect(200)["msg"][1].as_i64().unwrap();
+    let field = "/api/1.0/device/custom_field/";
+    for (body, changed) in [
+        ("name=db-1&key=owner&value=ops", true),
+        ("name=db-1&key=owner&value=ops", false),
+    ] {
+        let put = admin.raw(Method::PUT, field, Some(FORM), body).await;
+        let told = put.expect(200);
+        assert_eq!(told["code"], 0);
+        assert_eq!(told["msg"][1].as_i64(), Some(id));
+        assert_eq!(told["msg"][3], changed);
+    }
+    let shown = admin.get(&format!("/api/1.0/devices/id/{id}/")).await;
+    let fields = &shown.expect(200)["custom_fields"];
+    assert_eq!(
+        (&fields[0]["key"], &fields[0]["value"]),
+        (&"owner".into(), &"ops".into())
+    );
+    let nobody = admin.raw(Method::PUT, field, Some(FORM), "name=nobody&key=a&value=b");
+    refused_naming(&nobody.await, 404, "nobody");
+
+    let archive = format!("/api/2.0/devices/{id}/archive/");
+    let archived = admin
+        .raw(Method::POST, &archive, None, "")
+        .await
+        .expect(200);
+    assert_eq!(archived["msg"][1].as_i64(), Some(id));
+    refused_naming(
+        &admin.get(&format!("/api/1.0/devices/id/{id}/")).await,
+        404,
+        "device",
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
     let world = need!(World::new().await);
     let admin = password(&world);
@@ -774,7 +850,6 @@ async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
         ("/api/1.0/devices/all/?limit=1.5", 400, "limit"),
         ("/api/2.0/devices/?in_service=maybe", 400, "in_service"),
         ("/api/2.0/devices/?device_id=x", 400, "device_id"),
-        ("/api/2.0/devices/?type=virtual", 400, "type"),
         ("/api/2.0/devices/?color=red", 400, "color"),
         ("/api/1.0/buildings/?limit=x", 400, "limit"),
         ("/api/1.0/tags/?limit=x", 400, "limit"),

@@ -365,13 +365,10 @@ async fn bad_pages_and_filters_are_refused_by_name() {
             &format!("offset: there is no device {theirs}"),
         ),
         (
-            "sort_by=name",
-            "sort_by: devices are listed here by id only",
+            "sort_by=colour",
+            "sort_by: must be id, name, serial_number, external_id, last_seen or session_id",
         ),
-        (
-            "order_by=desc",
-            "order_by: devices are listed here by asc only",
-        ),
+        ("order_by=down", "order_by: must be asc or desc"),
         (
             "tag_filter_logic=none",
             "tag_filter_logic: must be one of `all`, `any`",
@@ -392,6 +389,65 @@ async fn bad_pages_and_filters_are_refused_by_name() {
         refused(&flat, 400),
         "limit: must be at least 1 and at most 1000"
     );
+}
+
+#[tokio::test]
+async fn devices_are_counted_and_come_in_every_documented_order() {
+    let world = need!(World::new().await);
+    let (alice, devices) = (&world.alice, devices_of(&world.tenant_a));
+    for (name, serial) in [("b", "3"), ("c", "1"), ("a", "2")] {
+        let device = json!({"name": name, "serial_number": serial});
+        create(alice, &world.tenant_a, device).await;
+    }
+    for (query, wanted) in [
+        ("", ["b", "c", "a"]),
+        ("sort_by=id&order_by=desc", ["a", "c", "b"]),
+        ("sort_by=name", ["a", "b", "c"]),
+        ("sort_by=name&order_by=desc", ["c", "b", "a"]),
+        ("sort_by=serial_number&order_by=asc", ["c", "a", "b"]),
+        ("sort_by=external_id", ["b", "c", "a"]),
+        ("sort_by=last_seen", ["b", "c", "a"]),
+        ("sort_by=session_id", ["b", "c", "a"]),
+    ] {
+        let (mut names, mut offset) = (Vec::new(), String::new());
+        loop {
+            let path = format!("{devices}?limit=2&{query}{offset}");
+            let page = alice.get(&path).await.expect(200);
+            let page = page.as_array().unwrap();
+            let Some(last) = page.last() else { break };
+            offset = format!("&offset={}", last["id"].as_str().unwrap());
+            names.extend(page.iter().map(|d| d["name"].as_str().unwrap().to_owned()));
+        }
+        assert_eq!(names, wanted, "{query}");
+    }
+    let count = async |query: &str| {
+        let path = format!("{devices}/count{query}");
+        alice.get(&path).await.expect(200)["count"].clone()
+    };
+    assert_eq!(count("").await, 3);
+    assert_eq!(count("?name=a").await, 1);
+    assert_eq!(count("?serial_number=9").await, 0);
+}
+
+#[tokio::test]
+async fn a_space_is_created_below_the_callers() {
+    let world = need!(World::new().await);
+    let made = world
+        .alice
+        .post("/v2/spaces/", json!({"name": "Field"}))
+        .await;
+    let made = made.expect(201);
+    assert_eq!(
+        (&made["name"], &made["type"]),
+        (&json!("Field"), &json!("team"))
+    );
+    let refused_too = world
+        .victor
+        .post("/v2/spaces", json!({"name": "Mine"}))
+        .await;
+    refused(&refused_too, 403);
+    let nameless = world.alice.post("/v2/spaces", json!({"name": ""})).await;
+    assert!(refused(&nameless, 400).starts_with("name: "));
 }
 
 #[tokio::test]

@@ -467,7 +467,13 @@ async fn what_a_list_cannot_be_asked_is_named() {
         ("/api/tenants?cursor=x", "cursor", "INVALID_ARGUMENT"),
         ("/api/devices?limit=x", "limit", "INVALID_VALUE"),
         ("/api/devices?cursor=x", "cursor", "INVALID_ARGUMENT"),
-        ("/api/devices?north=1", "north", "INVALID_ARGUMENT"),
+        ("/api/devices?distance=1", "distance", "INVALID_ARGUMENT"),
+        (
+            "/api/devices?properties=x",
+            "properties",
+            "INVALID_ARGUMENT",
+        ),
+        ("/api/sensors?cursor=x", "cursor", "INVALID_ARGUMENT"),
     ] {
         let answer = world.alice.get(path).await;
         refused_naming(&answer, 400, what, code);
@@ -805,6 +811,139 @@ async fn mistakes_with_devices_are_told_and_change_nothing() {
         refused(&answer, 404, "Device not found", "DEVICE_NOT_FOUND");
     }
     assert_eq!(olga.get("/api/devices").await.expect(200), before);
+}
+
+#[tokio::test]
+async fn sensors_of_a_device_are_made_shown_changed_and_deleted() {
+    let world = need!(World::new().await);
+    let olga = &world.olga;
+    let made = olga.post("/api/devices", json!({"code": "tank"})).await;
+    let id = made.expect(201)["data"]["id"].as_i64().unwrap();
+    let path = format!("/api/devices/{id}/sensors");
+    let wanted = json!({
+        "code": "level",
+        "description": "in the tank",
+        "brand": "Acme",
+        "external_id": "ch-0",
+        "is_fallback": true,
+        "properties": {"unit": "m"},
+    });
+    let made = olga.post(&path, wanted.clone()).await.expect(201);
+    assert_eq!(made, json!({"message": "Created new sensor for device"}));
+
+    let mut listed = olga.get(&path).await.expect(200);
+    take_time(&mut listed["data"][0], "created_at");
+    let number = listed["data"][0]["id"].as_i64().unwrap();
+    let mut sensor = wanted.clone();
+    for (field, value) in [
+        ("id", json!(number)),
+        ("device_id", json!(id)),
+        ("tenant_id", json!(A)),
+        ("archive_time", Value::Null),
+        ("feature_of_interest_id", Value::Null),
+    ] {
+        sensor[field] = value;
+    }
+    let links = json!({"previous": "", "next": ""});
+    let page = json!({
+        "message": "Listed sensors", "links": links, "page_size": 1, "total_count": 0,
+        "data": [sensor],
+    });
+    assert_eq!(listed, page);
+    assert_eq!(
+        olga.get("/api/sensors").await.expect(200)["data"][0]["id"],
+        number
+    );
+    let device = olga.get(&format!("/api/devices/{id}")).await.expect(200);
+    assert_eq!(device["data"]["sensors"][0]["code"], "level");
+    for path in [format!("{path}/level"), format!("/api/sensors/{number}")] {
+        let shown = olga.get(&path).await.expect(200);
+        assert_eq!(shown["message"], "Fetched sensor");
+        assert_eq!(shown["data"]["external_id"], "ch-0");
+    }
+
+    for (body, code) in [
+        (json!({"code": "level"}), "DEVICE_DUPLICATE_SENSOR_CODE"),
+        (
+            json!({"code": "other", "external_id": "ch-0"}),
+            "DEVICE_DUPLICATE_SENSOR_EXTERNAL_ID",
+        ),
+        (
+            json!({"code": "third", "is_fallback": true}),
+            "DEVICE_DUPLICATE_SENSOR_FALLBACK_SENSOR",
+        ),
+    ] {
+        let refused = olga.post(&path, body).await;
+        assert_eq!(refused.expect(409)["code"], code);
+    }
+    refused_naming(
+        &olga.post(&path, json!({"code": "-"})).await,
+        400,
+        "code",
+        "INVALID_CODE",
+    );
+
+    let change = json!({"brand": "Other", "is_fallback": false});
+    let changed = olga
+        .patch(&format!("{path}/level"), change)
+        .await
+        .expect(200);
+    assert_eq!(changed, json!({"message": "Updated sensor"}));
+    let shown = olga.get(&format!("{path}/level")).await.expect(200);
+    assert_eq!(shown["data"]["brand"], "Other");
+    assert_eq!(shown["data"]["description"], "in the tank");
+    let gone = olga.delete(&format!("{path}/level")).await.expect(200);
+    assert_eq!(gone, json!({"message": "Deleted sensor"}));
+    let (message, code) = ("Sensor not found", "SENSOR_NOT_FOUND");
+    refused(
+        &olga.get(&format!("{path}/level")).await,
+        404,
+        message,
+        code,
+    );
+    refused(
+        &olga.get(&format!("/api/sensors/{number}")).await,
+        404,
+        message,
+        code,
+    );
+    let theirs = world.bob.get(&path).await;
+    refused(&theirs, 404, "Device not found", "DEVICE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn devices_are_found_by_ids_places_properties_and_sensors() {
+    let world = need!(World::new().await);
+    let olga = &world.olga;
+    let mut numbers = Vec::new();
+    for (code, latitude, floor) in [("d1", 50.0, 1), ("d2", 51.0, 2), ("d3", 52.0, 2)] {
+        let body = json!({
+            "code": code, "latitude": latitude, "longitude": 4.0,
+            "properties": {"at": {"floor": floor}},
+        });
+        let made = olga.post("/api/devices", body).await.expect(201);
+        numbers.push(made["data"]["id"].as_i64().unwrap());
+    }
+    let sensors = format!("/api/devices/{}/sensors", numbers[2]);
+    olga.post(&sensors, json!({"code": "s1"})).await.expect(201);
+    let listed = olga.get(&sensors).await.expect(200);
+    let sensor = listed["data"][0]["id"].as_i64().unwrap();
+    for (query, wanted) in [
+        (format!("id={}&id={}", numbers[0], numbers[2]), "d1 d3"),
+        ("north=51.5&south=50.5&west=3&east=5".to_owned(), "d2"),
+        ("west=4.5".to_owned(), ""),
+        (
+            "properties=%7B%22at%22%3A%7B%22floor%22%3A2%7D%7D".to_owned(),
+            "d2 d3",
+        ),
+        (format!("sensor={sensor}"), "d3"),
+        ("sensor=9999".to_owned(), ""),
+    ] {
+        let page = olga.get(&format!("/api/devices?{query}")).await.expect(200);
+        let devices = page["data"].as_array().unwrap().iter();
+        let codes: Vec<_> = devices.map(|d| text(&d["code"])).collect();
+        assert_eq!(codes.join(" "), wanted, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -227,8 +227,13 @@ impl Installation {
 
     /// What `muster admin` is told that works on key management's database.
     pub fn keys(&self) -> Settings {
+        self.service("key-management")
+    }
+
+    /// The same for any service.
+    pub fn service(&self, name: &str) -> Settings {
         let mut parts = self.parts.iter();
-        let part = parts.find(|part| part.service == "key-management");
+        let part = parts.find(|part| part.service == name);
         let mut told = part.map_or_else(|| self.whole(), |part| part.settings.clone());
         told.extend(self.settings.clone());
         told

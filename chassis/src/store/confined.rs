@@ -1,12 +1,16 @@
 //! Transactions that see one tenant.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Deref;
 
 use chrono::{DateTime, Utc};
+use sea_orm::prelude::Json;
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, DatabaseTransaction, DeleteMany,
-    EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter, QuerySelect,
-    Select, UpdateMany,
+    ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction,
+    DbBackend, DbErr, DeleteMany, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryResult, QuerySelect, QueryTrait, Select, TryGetable, UpdateMany,
 };
 
 use super::pools::Pools;
@@ -70,6 +74,48 @@ impl ReadTx {
     {
         let answer = self.confine::<E, _>(query).count(&self.tx);
         self.pools.bounded(answer).await
+    }
+
+    /// How many rows a query has of each value in a column.
+    pub async fn count_by<E, V>(
+        &self,
+        query: Select<E>,
+        column: E::Column,
+    ) -> Result<HashMap<V, u64>>
+    where
+        E: TenantOwned,
+        V: TryGetable + Eq + Hash,
+    {
+        let counts = self
+            .confine::<E, _>(query)
+            .select_only()
+            .column(column)
+            .column_as(Expr::cust("COUNT(*)"), "count")
+            .group_by(column)
+            .into_tuple::<(V, i64)>();
+        let counts = self.pools.bounded(counts.all(&self.tx)).await?;
+        let counts = counts.into_iter();
+        Ok(counts.map(|(value, n)| (value, n.unsigned_abs())).collect())
+    }
+
+    /// How the database answers a query, for tests that look whether an index
+    /// helps it: on PostgreSQL, which runs the query for that, one text in
+    /// JSON; on SQLite a line a step.
+    pub async fn explain<E: TenantOwned>(&self, query: Select<E>) -> Result<Vec<String>> {
+        let backend = self.tx.get_database_backend();
+        let mut statement = self.confine::<E, _>(query).build(backend);
+        let (how, column) = match backend {
+            DbBackend::Postgres => ("EXPLAIN (ANALYZE, FORMAT JSON)", "QUERY PLAN"),
+            _ => ("EXPLAIN QUERY PLAN", "detail"),
+        };
+        statement.sql = format!("{how} {}", statement.sql);
+        let rows = self.tx.query_all_raw(statement);
+        let rows = self.pools.bounded(rows).await?;
+        let text = |row: &QueryResult| match backend {
+            DbBackend::Postgres => Ok(row.try_get::<Json>("", column)?.to_string()),
+            _ => row.try_get("", column),
+        };
+        Ok(rows.iter().map(text).collect::<Result<_, DbErr>>()?)
     }
 }
 

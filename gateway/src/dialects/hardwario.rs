@@ -4,6 +4,7 @@
 
 mod refusal;
 mod shape;
+mod spaces;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,11 @@ use proto::muster::dialect::hardwario::v1::hardwario_service_server::{
     HardwarioService, HardwarioServiceServer, SERVICE_NAME,
 };
 use proto::muster::dialect::hardwario::v1::*;
-use proto::tenancy::{ListMyTenantsRequest, MyTenant};
 use proto::{identity, registry};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
+use self::spaces::{no_space, place, spaces};
 use self::tags::{refuse_unknown, tags_on};
 use super::Dialect;
 use crate::domain::Domain;
@@ -109,6 +110,25 @@ impl HardwarioService for Hardwario {
         Ok(Response::new(spaces.swap_remove(place)))
     }
 
+    async fn create_space(
+        &self,
+        request: Request<CreateSpaceRequest>,
+    ) -> Result<Response<Space>, Status> {
+        let domain = Domain::of(&self.peers, &request);
+        let (_, new) = open_subject(request)?;
+        let domain = match domain.subject()?.tenant() {
+            Some(_) => domain,
+            None => {
+                let spaces = spaces(&domain).await?;
+                let first = spaces.first().ok_or_else(no_space)?;
+                enter(domain, &first.id).await?.1
+            }
+        };
+        let new = shape::new_space(new);
+        let made = domain.tenants().create_tenant(domain.request(new)).await?;
+        Ok(Response::new(shape::own_space(made.into_inner())))
+    }
+
     async fn list_devices(
         &self,
         request: Request<ListDevicesRequest>,
@@ -146,6 +166,20 @@ impl HardwarioService for Hardwario {
         let (_, wanted) = open_subject(request)?;
         let (space, domain) = enter(domain, &wanted.space_id).await?;
         Ok(Response::new(devices(&domain, space, wanted).await?))
+    }
+
+    async fn count_devices(
+        &self,
+        request: Request<CountDevicesRequest>,
+    ) -> Result<Response<CountDevicesResponse>, Status> {
+        let domain = Domain::of(&self.peers, &request);
+        let (_, wanted) = open_subject(request)?;
+        let (_, domain) = enter(domain, &wanted.space_id).await?;
+        let wanted = shape::counted(wanted)?;
+        let wanted = domain.request(wanted);
+        let page = domain.devices().list_devices(wanted).await?;
+        let count = page.into_inner().total_size;
+        Ok(Response::new(CountDevicesResponse { count }))
     }
 
     async fn create_space_device(
@@ -241,7 +275,10 @@ impl HardwarioService for Hardwario {
         let domain = Domain::of(&self.peers, &request);
         let (_, wanted) = open_subject(request)?;
         let (_, domain) = enter(domain, &wanted.space_id).await?;
-        let wanted = registry::GetTagRequest { id: wanted.id };
+        let wanted = registry::GetTagRequest {
+            id: wanted.id,
+            ..Default::default()
+        };
         let tag = domain.tags().get_tag(domain.request(wanted)).await?;
         Ok(Response::new(shape::tag(tag.get_ref())))
     }
@@ -277,43 +314,14 @@ async fn enter(domain: Domain, space_id: &str) -> Result<(Uuid, Domain), Error> 
     Ok((space, domain.in_tenant(space).await?))
 }
 
-/// All spaces that the caller may act for.
-async fn spaces(domain: &Domain) -> Result<Vec<Space>, Status> {
-    let mut found: Vec<MyTenant> = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = ListMyTenantsRequest {
-            page_size: MOST,
-            page_token,
-        };
-        let page = domain
-            .tenants()
-            .list_my_tenants(domain.request(page))
-            .await?
-            .into_inner();
-        found.extend(page.tenants);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(found.into_iter().map(shape::space).collect());
-        }
-    }
-}
-
-/// Where a space is among others.
-fn place(spaces: &[Space], id: &str) -> Option<usize> {
-    spaces
-        .iter()
-        .position(|space| space.id.eq_ignore_ascii_case(id))
-}
-
 /// One page of a space's devices.
 async fn devices(
     domain: &Domain,
     space: Uuid,
     wanted: ListSpaceDevicesRequest,
 ) -> Result<ListDevicesResponse, Status> {
-    let page_token = after_device(domain, &wanted.offset).await?;
-    let page = shape::device_page(wanted, page_token)?;
+    know_offset(domain, &wanted.offset).await?;
+    let page = shape::device_page(wanted)?;
     let page = domain.devices().list_devices(domain.request(page)).await?;
     let devices = page.into_inner().devices;
     let tags = tags_on(domain, &devices).await?;
@@ -336,29 +344,32 @@ async fn create(domain: &Domain, space: Uuid, new: NewDevice) -> Result<Device, 
     Ok(shape::device(space, device, &tags))
 }
 
-/// The page token behind the device that was received last: `offset` is its
-/// id, which the domain's pages do not begin at.
-async fn after_device(domain: &Domain, offset: &str) -> Result<String, Status> {
+/// Refuses an offset, which is the id of the device that was received last, if
+/// there was never such a device.
+async fn know_offset(domain: &Domain, offset: &str) -> Result<(), Status> {
     if offset.is_empty() {
-        return Ok(String::new());
+        return Ok(());
     }
     let last = registry::GetDeviceRequest {
         id: offset.into(),
         ..Default::default()
     };
     match domain.devices().get_device(domain.request(last)).await {
-        Ok(last) => Ok(token_after(last.get_ref().number)),
+        Ok(_) => Ok(()),
         Err(refusal) if refusal.code() == Code::NotFound => Err(no_offset("device", offset).into()),
         Err(refusal) => Err(refusal),
     }
 }
 
-/// The same for tags.
+/// The page token behind the tag that was received last.
 async fn after_tag(domain: &Domain, offset: String) -> Result<String, Status> {
     if offset.is_empty() {
         return Ok(offset);
     }
-    let last = registry::GetTagRequest { id: offset.clone() };
+    let last = registry::GetTagRequest {
+        id: offset.clone(),
+        ..Default::default()
+    };
     match domain.tags().get_tag(domain.request(last)).await {
         Ok(last) => Ok(token_after(last.get_ref().number)),
         Err(refusal) if refusal.code() == Code::NotFound => Err(no_offset("tag", &offset).into()),

@@ -6,28 +6,28 @@ mod keys;
 mod paging;
 mod permissions;
 mod refusal;
+mod sensors;
+mod tenants;
 
-use bytes::Bytes;
 use chassis::peer::Peers;
 use chassis::{Clock, Error, Result, open_subject};
-use http::{Response as HttpResponse, StatusCode};
 use proto::keys::CreateApiKeyRequest;
 use proto::muster::dialect::sensorbucket::v1 as dialect;
 use proto::muster::dialect::sensorbucket::v1::sensor_bucket_service_server::{
     SensorBucketService, SensorBucketServiceServer,
 };
-use proto::tenancy::{ListMyTenantsRequest, Tenant, tenant};
-use tonic::{Code, Request, Response, Status};
-use transcoder::Problem;
+use proto::tenancy::tenant;
+use tonic::{Request, Response, Status};
 
 use self::paging::Cursor;
+use self::tenants::{at_home, matches, no_member, shown_tenant, tenants_of, where_to_look, within};
 use crate::domain::Domain;
 use crate::origin::BaseUrl;
 
 pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.sensorbucket.v1.SensorBucketService",
     prefixes: &["/api/"],
-    error,
+    error: refusal::error,
     error_content: Some(refusal::content),
 };
 
@@ -35,6 +35,7 @@ const NO_TENANT: &str = "Organisation does not exist or has been archived";
 const NO_KEY: &str = "API Key not found";
 const NO_KEY_TO_REVOKE: &str = "Key does not exist";
 const NO_DEVICE: &str = "Device not found";
+const NO_SENSOR: &str = "Sensor not found";
 
 pub(super) fn service(peers: &Peers) -> SensorBucketServiceServer<SensorBucket> {
     SensorBucketServiceServer::new(SensorBucket {
@@ -180,8 +181,8 @@ impl SensorBucketService for SensorBucket {
             "" => Cursor::start(wanted.limit, vec![]),
             cursor => Cursor::read(cursor)?,
         };
-        let filter = devices::filter(&wanted, &at)?;
         let (domain, tenant) = at_home(&domain).await?;
+        let filter = devices::filter(&domain, &wanted, &at).await?;
         let page = domain
             .devices()
             .list_devices(domain.request(filter))
@@ -192,11 +193,7 @@ impl SensorBucketService for SensorBucket {
             .then_some(tenant)
             .into_iter()
             .collect();
-        let data: Vec<_> = page
-            .devices
-            .into_iter()
-            .map(|device| devices::shown(device, tenant))
-            .collect();
+        let data = sensors::with_devices(&domain, page.devices, tenant).await?;
         Ok(Response::new(dialect::ListDevicesResponse {
             links: Some(at.links(&base, "devices")),
             page_size: count(&data),
@@ -234,7 +231,9 @@ impl SensorBucketService for SensorBucket {
         let device = devices::find(&domain, wanted.device_id).await?;
         Ok(Response::new(dialect::GetDeviceResponse {
             message: "Fetched device".into(),
-            data: Some(devices::shown(device, tenant)),
+            data: sensors::with_devices(&domain, vec![device], tenant)
+                .await?
+                .pop(),
         }))
     }
 
@@ -274,80 +273,99 @@ impl SensorBucketService for SensorBucket {
         let message = "Deleted device".into();
         Ok(Response::new(dialect::DeleteDeviceResponse { message }))
     }
-}
 
-/// The tenants that the caller may act for, lowest number first.
-async fn tenants_of(domain: &Domain) -> Result<Vec<Tenant>> {
-    let mut tenants = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let list = ListMyTenantsRequest {
-            page_size: 1000,
-            page_token,
-        };
-        let page = domain
-            .tenants()
-            .list_my_tenants(domain.request(list))
-            .await?
-            .into_inner();
-        tenants.extend(page.tenants.into_iter().filter_map(|mine| mine.tenant));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            tenants.sort_by_key(|tenant| tenant.number);
-            return Ok(tenants);
-        }
+    async fn list_device_sensors(
+        &self,
+        request: Request<dialect::ListDeviceSensorsRequest>,
+    ) -> Result<Response<dialect::ListSensorsResponse>, Status> {
+        let base = base_url(&request);
+        let (domain, tenant, wanted) = self.enter(request).await?;
+        let at = Cursor::at(&wanted.cursor, wanted.limit)?;
+        let device = devices::find(&domain, wanted.device_id).await?;
+        let list = format!("devices/{}/sensors", device.number);
+        let page = sensors::page(&domain, tenant, Some(device), at, &base, &list);
+        Ok(Response::new(page.await?))
+    }
+
+    async fn create_device_sensor(
+        &self,
+        request: Request<dialect::CreateDeviceSensorRequest>,
+    ) -> Result<Response<dialect::CreateDeviceSensorResponse>, Status> {
+        let (domain, _, wanted) = self.enter(request).await?;
+        sensors::create(&domain, wanted).await?;
+        let message = "Created new sensor for device".into();
+        Ok(Response::new(dialect::CreateDeviceSensorResponse {
+            message,
+        }))
+    }
+
+    async fn get_device_sensor(
+        &self,
+        request: Request<dialect::GetDeviceSensorRequest>,
+    ) -> Result<Response<dialect::GetSensorResponse>, Status> {
+        let (domain, tenant, wanted) = self.enter(request).await?;
+        let (device, sensor) =
+            sensors::of_device(&domain, wanted.device_id, &wanted.sensor_code).await?;
+        Ok(Response::new(dialect::GetSensorResponse {
+            message: "Fetched sensor".into(),
+            data: Some(sensors::shown(sensor, device.number, tenant)),
+        }))
+    }
+
+    async fn update_device_sensor(
+        &self,
+        request: Request<dialect::UpdateDeviceSensorRequest>,
+    ) -> Result<Response<dialect::UpdateDeviceSensorResponse>, Status> {
+        let (domain, _, wanted) = self.enter(request).await?;
+        sensors::update(&domain, wanted).await?;
+        let message = "Updated sensor".into();
+        Ok(Response::new(dialect::UpdateDeviceSensorResponse {
+            message,
+        }))
+    }
+
+    async fn delete_device_sensor(
+        &self,
+        request: Request<dialect::DeleteDeviceSensorRequest>,
+    ) -> Result<Response<dialect::DeleteDeviceSensorResponse>, Status> {
+        let (domain, _, wanted) = self.enter(request).await?;
+        sensors::delete(&domain, wanted.device_id, &wanted.sensor_code).await?;
+        let message = "Deleted sensor".into();
+        Ok(Response::new(dialect::DeleteDeviceSensorResponse {
+            message,
+        }))
+    }
+
+    async fn list_sensors(
+        &self,
+        request: Request<dialect::ListSensorsRequest>,
+    ) -> Result<Response<dialect::ListSensorsResponse>, Status> {
+        let base = base_url(&request);
+        let (domain, tenant, wanted) = self.enter(request).await?;
+        let at = Cursor::at(&wanted.cursor, wanted.limit)?;
+        let page = sensors::page(&domain, tenant, None, at, &base, "sensors");
+        Ok(Response::new(page.await?))
+    }
+
+    async fn get_sensor(
+        &self,
+        request: Request<dialect::GetSensorRequest>,
+    ) -> Result<Response<dialect::GetSensorResponse>, Status> {
+        let (domain, tenant, wanted) = self.enter(request).await?;
+        Ok(Response::new(dialect::GetSensorResponse {
+            message: "Fetched sensor".into(),
+            data: Some(sensors::by_number(&domain, wanted.id, tenant).await?),
+        }))
     }
 }
 
-/// The domain as seen from one of the caller's tenants.
-async fn within(domain: &Domain, tenant: &Tenant) -> Result<Domain> {
-    domain
-        .in_tenant(tenant.id.parse().map_err(Error::internal)?)
-        .await
-}
-
-/// Where something may be that is named without its tenant: the tenant that
-/// the token is scoped to comes first, then a user's others.
-async fn where_to_look(domain: &Domain) -> Result<Vec<Tenant>> {
-    let mut tenants = tenants_of(domain).await?;
-    if let Some(scope) = domain.subject()?.tenant() {
-        let scope = scope.0.to_string();
-        tenants.sort_by_key(|tenant| tenant.id != scope);
-    }
-    Ok(tenants)
-}
-
-/// The domain as seen from the token's tenant, or from a user's first one,
-/// and the tenant's number.
-async fn at_home(domain: &Domain) -> Result<(Domain, i64)> {
-    if domain.subject()?.tenant().is_some() {
-        return Ok((domain.clone(), domain.tenant_number()?));
-    }
-    let tenants = tenants_of(domain).await?;
-    let first = tenants.first().ok_or_else(no_member)?;
-    Ok((within(domain, first).await?, first.number))
-}
-
-fn no_member() -> Error {
-    Error::denied("NOT_A_MEMBER", "the caller is a member of no tenant")
-}
-
-fn matches(tenant: &Tenant, wanted: &dialect::ListTenantsRequest) -> bool {
-    let state = match tenant.state() {
-        tenant::State::Suspended => 2,
-        _ => 1,
-    };
-    (wanted.name.is_empty() || wanted.name == tenant.display_name)
-        && wanted.state.is_none_or(|wanted| wanted == state)
-}
-
-fn shown_tenant(tenant: &Tenant, all: &[Tenant]) -> dialect::Tenant {
-    let parent = all.iter().find(|other| other.id == tenant.parent);
-    dialect::Tenant {
-        id: tenant.number,
-        name: tenant.display_name.clone(),
-        parent_tenant_id: parent.map(|parent| parent.number),
-        ..Default::default()
+impl SensorBucket {
+    /// The domain as seen from the caller's tenant, its number, and the message.
+    async fn enter<T: proto::Validate>(&self, request: Request<T>) -> Result<(Domain, i64, T)> {
+        let domain = Domain::of(&self.peers, &request);
+        let (_, wanted) = open_subject(request)?;
+        let (domain, tenant) = at_home(&domain).await?;
+        Ok((domain, tenant, wanted))
     }
 }
 
@@ -359,72 +377,4 @@ fn base_url<T>(request: &Request<T>) -> String {
 
 fn count<T>(page: &[T]) -> i32 {
     i32::try_from(page.len()).unwrap_or(i32::MAX)
-}
-
-/// `{"message", "code"}`; the code is left out where SensorBucket has none.
-fn error(problem: &Problem) -> HttpResponse<Bytes> {
-    let (status, message, code) = told(problem);
-    let mut body = serde_json::json!({ "message": message });
-    if let Some(code) = code {
-        body["code"] = code.into();
-    }
-    super::json(status, &body)
-}
-
-fn told(problem: &Problem) -> (StatusCode, &str, Option<&str>) {
-    const BAD: StatusCode = StatusCode::BAD_REQUEST;
-    let message = problem.status.message();
-    let reason = problem.reason.as_deref();
-    match (reason.unwrap_or_default(), problem.status.code()) {
-        ("MALFORMED_JSON", _) => (BAD, "Malformed JSON", Some("MALFORMED_JSON")),
-        ("UNSUPPORTED_MEDIA_TYPE" | "MALFORMED_FORM", _) => invalid_content_type(),
-        // JSON that came as a form, as `curl -d` sends it.
-        ("UNKNOWN_FIELD", _) if message.starts_with('{') => invalid_content_type(),
-        ("INVALID_VALUE", _) if message.starts_with("api_key_id:") => {
-            (BAD, "api_key_id must be a valid int", None)
-        }
-        ("INVALID_VALUE", _) if message.starts_with("device_id:") => (
-            BAD,
-            "device_id must be a valid int",
-            Some("DEVICE_ID_INVALID"),
-        ),
-        (_, Code::Unauthenticated) => (problem.http_status, message, Some("UNAUTHORIZED")),
-        (_, Code::PermissionDenied) => (problem.http_status, message, Some("FORBIDDEN")),
-        (_, Code::Internal | Code::Unknown | Code::DataLoss) => {
-            (problem.http_status, "Internal server error", None)
-        }
-        ("", Code::NotFound) if message == NO_KEY => {
-            (problem.http_status, message, Some("ERR_API_KEY_NOT_FOUND"))
-        }
-        ("", Code::NotFound) if message == NO_DEVICE => {
-            (problem.http_status, message, Some("DEVICE_NOT_FOUND"))
-        }
-        _ => (problem.http_status, message, reason),
-    }
-}
-
-fn invalid_content_type() -> (StatusCode, &'static str, Option<&'static str>) {
-    let code = Some("INVALID_CONTENT_TYPE");
-    (StatusCode::BAD_REQUEST, "Invalid content type", code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_have_the_codes_of_the_documentation() {
-        let told = |status| error(&Problem::new(status));
-        let answer = told(Status::not_found(NO_KEY));
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-        assert_eq!(
-            answer.body(),
-            r#"{"message":"API Key not found","code":"ERR_API_KEY_NOT_FOUND"}"#
-        );
-        let answer = told(Status::not_found(NO_KEY_TO_REVOKE));
-        assert_eq!(answer.body(), r#"{"message":"Key does not exist"}"#);
-        let answer = told(no_member().into());
-        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-        assert!(answer.body().ends_with(br#""code":"FORBIDDEN"}"#));
-    }
 }

@@ -17,17 +17,19 @@ pub(super) struct Migration;
 const TEXTS: [&str; 4] = ["display_name", "serial_number", "external_id", "code"];
 /// Unique among devices that are not deleted.
 const UNIQUE: [&str; 3] = ["serial_number", "external_id", "code"];
-/// What lists are ordered by, beside the number that breaks ties.
-const ORDERS: [&str; 7] = [
+/// What lists are ordered by, beside the position that breaks ties.
+const ORDERS: [&str; 9] = [
     "display_name",
     "serial_number",
+    "external_id",
+    "code",
     "create_time",
     "update_time",
     "last_seen_time",
     "state",
     "site_id",
 ];
-/// Indexes that those with the number replace.
+/// Indexes that those with the position replace.
 const REPLACED: [&str; 2] = [
     "devices_tenant_id_display_name_idx",
     "devices_tenant_id_site_id_idx",
@@ -45,6 +47,7 @@ impl MigrationTrait for Migration {
                 .to_owned();
             manager.alter_table(table).await?;
         }
+        connection.execute_unprepared(position(manager)).await?;
         for index in REPLACED {
             drop_index(manager, index).await?;
         }
@@ -69,9 +72,11 @@ impl MigrationTrait for Migration {
                 .table("devices")
                 .col("tenant_id")
                 .col(column)
-                .col("number");
+                .col("position");
             manager.create_index(index).await?;
         }
+        let positions = "CREATE INDEX devices_position_order ON devices (tenant_id, position)";
+        connection.execute_unprepared(positions).await?;
         let purge =
             "CREATE INDEX devices_purge_time ON devices (purge_time) WHERE purge_time IS NOT NULL";
         connection.execute_unprepared(purge).await?;
@@ -108,6 +113,7 @@ impl MigrationTrait for Migration {
         let gone = "DELETE FROM devices WHERE delete_time IS NOT NULL";
         connection.execute_unprepared(gone).await?;
         drop_index(manager, "devices_purge_time").await?;
+        drop_index(manager, "devices_position_order").await?;
         for column in ORDERS {
             drop_index(manager, &format!("devices_{column}_order")).await?;
         }
@@ -126,7 +132,7 @@ impl MigrationTrait for Migration {
                 .to_owned();
             manager.create_index(index).await?;
         }
-        for column in ["purge_time", "delete_time"] {
+        for column in ["position", "purge_time", "delete_time"] {
             let table = Table::alter()
                 .table("devices")
                 .drop_column(column)
@@ -134,6 +140,19 @@ impl MigrationTrait for Migration {
             manager.alter_table(table).await?;
         }
         Ok(())
+    }
+}
+
+/// The number of a device once more, for lists to be ordered by. The primary
+/// key has the number of all tenants' devices: a database that reads it in
+/// order, because most devices are one tenant's, may wade through all those of
+/// others first. This is only in an index that begins with the tenant.
+fn position(manager: &SchemaManager<'_>) -> &'static str {
+    match manager.get_database_backend() {
+        DbBackend::Postgres => {
+            "ALTER TABLE devices ADD COLUMN position bigint GENERATED ALWAYS AS (number) STORED"
+        }
+        _ => "ALTER TABLE devices ADD COLUMN position integer GENERATED ALWAYS AS (number) VIRTUAL",
     }
 }
 

@@ -8,4 +8,6 @@ pub(crate) mod fields;
 pub(crate) mod matches;
 pub(crate) mod order;
 pub(crate) mod pages;
+#[cfg(test)]
+mod plans;
 pub(crate) mod sql;

@@ -6,6 +6,7 @@
 pub mod admin;
 mod attributes;
 mod commands;
+mod counts;
 mod device_filter;
 mod device_row;
 mod devices;
@@ -22,7 +23,9 @@ mod quota;
 mod read_mask;
 mod references;
 mod requests;
+mod sensors;
 mod sightings;
+mod site_tree;
 mod sites;
 mod tags;
 mod transfer;
@@ -36,6 +39,7 @@ use chrono::TimeDelta;
 use proto::registry::command_service_server::CommandServiceServer;
 use proto::registry::device_service_server::DeviceServiceServer;
 use proto::registry::device_transfer_service_server::DeviceTransferServiceServer;
+use proto::registry::sensor_service_server::SensorServiceServer;
 use proto::registry::site_service_server::SiteServiceServer;
 use proto::registry::tag_service_server::TagServiceServer;
 
@@ -88,12 +92,17 @@ pub fn stack(store: Store, clock: Clock, verifier: Verifier, settings: Settings)
             clock: clock.clone(),
         },
     );
+    let sensors = sensors::Sensors {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
     let commands = commands::Commands { store, clock };
     ServiceStack::new(ServiceName::DeviceRegistry, verifier)
         .with(DeviceServiceServer::new(devices))
         .with(DeviceTransferServiceServer::new(transfer))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
+        .with(SensorServiceServer::new(sensors))
         .with(CommandServiceServer::new(commands))
         .with(audit)
         .build()

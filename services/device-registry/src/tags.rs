@@ -1,29 +1,40 @@
 //! Marks on devices.
 
+use std::collections::HashMap;
+
+use chassis::error::Constraint;
 use chassis::paging::Page;
-use chassis::store::Store;
+use chassis::store::{ReadTx, Store, WriteTx};
 use chassis::time::timestamp;
 use chassis::{Clock, Error, Result, open};
 use proto::registry::tag_service_server::TagService;
 use proto::registry::{
     CreateTagRequest, DeleteTagRequest, DeleteTagResponse, GetTagRequest, ListTagsRequest,
-    ListTagsResponse, Tag, UpdateTagRequest,
+    ListTagsResponse, MergeTagsRequest, Tag, UpdateTagRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Select};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::entity::tag;
+use crate::entity::{device_tag, tag};
 use crate::paged::paged;
-use crate::{etag, ids};
+use crate::{counts, etag, ids};
 use chassis::mask::{Fields, field};
 
 /// What updates may change.
 const FIELDS: Fields<Tag> = Fields {
     message: "tag",
     input: &[field!(display_name), field!(color)],
-    output: &["id", "number", "create_time", "update_time", "etag"],
+    output: &[
+        "id",
+        "number",
+        "create_time",
+        "update_time",
+        "etag",
+        "device_count",
+    ],
 };
 
 /// Answers calls about tags.
@@ -62,7 +73,8 @@ impl TagService for Tags {
         let id = ids::parse("id", &req.id)?;
         let tx = self.store.read(&caller).await?;
         let row = tx.one(by_id(id)).await?.ok_or_else(|| missing(id))?;
-        Ok(Response::new(message(row)))
+        let mut shown = shown(&tx, vec![row], req.count_devices).await?;
+        Ok(Response::new(shown.remove(0)))
     }
 
     async fn list_tags(
@@ -80,7 +92,7 @@ impl TagService for Tags {
         let rows = tx.all(paged(query, tag::Column::Number, &page)).await?;
         let (rows, next_page_token) = page.finish(rows, |row| row.number);
         Ok(Response::new(ListTagsResponse {
-            tags: rows.into_iter().map(message).collect(),
+            tags: shown(&tx, rows, req.count_devices).await?,
             next_page_token,
             total_size: total_size.cast_signed(),
         }))
@@ -129,6 +141,98 @@ impl TagService for Tags {
             .await?;
         Ok(Response::new(DeleteTagResponse {}))
     }
+
+    async fn merge_tags(
+        &self,
+        request: Request<MergeTagsRequest>,
+    ) -> Result<Response<Tag>, Status> {
+        let (caller, req) = open(request)?;
+        let id = ids::parse("id", &req.id)?;
+        let others = ids::parse_all("tag_ids", &req.tag_ids)?;
+        let now = self.clock.now();
+        let records = [&[id], others.as_slice()].concat();
+        let records = records.into_iter().map(|id| ("tags", id).into());
+        let merged = self.store.change_many(&caller, records, async |tx| {
+            let row = both(tx, id, &others).await?;
+            if others.contains(&id) {
+                let text = "the tag that stays can't be among those that go";
+                return Err(Error::invalid("tag_ids", text));
+            }
+            etag::check(&req.etag, row.revision)?;
+            for other in &others {
+                move_devices(tx, *other, id).await?;
+            }
+            let gone = tag::Column::Id.is_in(others.iter().copied());
+            tx.delete(tag::Entity::delete_many().filter(gone)).await?;
+            let change = tag::ActiveModel {
+                number: Unchanged(row.number),
+                update_time: Set(now),
+                revision: Set(row.revision + 1),
+                ..Default::default()
+            };
+            tx.update(change).await
+        });
+        Ok(Response::new(message(merged.await?)))
+    }
+}
+
+/// The tag that stays, after all that are merged were locked.
+async fn both(tx: &WriteTx, id: Uuid, others: &[Uuid]) -> Result<tag::Model> {
+    let wanted = others.iter().copied().chain([id]);
+    let query = tag::Entity::find()
+        .filter(tag::Column::Id.is_in(wanted))
+        // Always in one order, so that two such requests wait for each other
+        // and not both for ever.
+        .order_by_asc(tag::Column::Number)
+        .lock_exclusive();
+    let mut rows: HashMap<_, _> = tx
+        .all(query)
+        .await?
+        .into_iter()
+        .map(|row| (row.id, row))
+        .collect();
+    if let Some(other) = others.iter().find(|other| !rows.contains_key(other)) {
+        return Err(missing(*other));
+    }
+    rows.remove(&id).ok_or_else(|| missing(id))
+}
+
+/// Devices with one tag have another one instead. Those that have both keep
+/// the first until it is deleted.
+async fn move_devices(tx: &WriteTx, from: Uuid, to: Uuid) -> Result<()> {
+    use device_tag::Column as On;
+    // The store confines the statement but not what is nested in it.
+    let there = device_tag::Entity::find()
+        .select_only()
+        .column(On::DeviceId)
+        .filter(On::TenantId.eq(tx.tenant().0))
+        .filter(On::TagId.eq(to))
+        .into_query();
+    let query = device_tag::Entity::update_many()
+        .col_expr(On::TagId, Expr::value(to))
+        .filter(On::TagId.eq(from))
+        .filter(On::DeviceId.not_in_subquery(there));
+    match tx.update_many(query).await {
+        // Somebody put the tag on one of them at the same time.
+        Err(Error::Constraint(Constraint::Unique(_))) => Err(Error::Contention),
+        done => done.map(drop),
+    }
+}
+
+/// Tags as the contract has them.
+async fn shown(tx: &ReadTx, rows: Vec<tag::Model>, count: bool) -> Result<Vec<Tag>> {
+    let counts = match count {
+        true => Some(counts::with_tags(tx, rows.iter().map(|row| row.id)).await?),
+        false => None,
+    };
+    let shown = rows.into_iter().map(|row| {
+        let count = counts.as_ref().map(|c| c.get(&row.id).copied());
+        Tag {
+            device_count: count.map(|n| n.unwrap_or_default().cast_signed()),
+            ..message(row)
+        }
+    });
+    Ok(shown.collect())
 }
 
 fn by_id(id: Uuid) -> Select<tag::Entity> {
@@ -170,5 +274,6 @@ fn message(row: tag::Model) -> Tag {
         create_time: Some(timestamp(row.create_time)),
         update_time: Some(timestamp(row.update_time)),
         etag: etag::of(row.revision),
+        device_count: None,
     }
 }

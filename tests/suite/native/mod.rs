@@ -2,6 +2,7 @@
 
 mod client_rotation;
 mod clients;
+mod finding;
 mod http;
 mod input;
 mod key_import;
@@ -11,9 +12,11 @@ mod key_uses;
 mod key_verification;
 mod keys;
 mod leaks;
+mod lives;
 mod log;
 mod metrics;
 mod people;
+mod places;
 mod resources;
 mod revocation;
 mod sightings;

@@ -13,7 +13,7 @@ use proto::registry::device::State;
 use proto::registry::{CreateDeviceRequest, Device, ListDevicesRequest, UpdateDeviceRequest};
 
 use super::values::{Page, Written, changed, flag, names};
-use super::{buildings, tags};
+use super::{buildings, look, tags};
 use crate::domain::Domain;
 
 /// What a device may be.
@@ -143,6 +143,9 @@ pub(super) async fn list(
     let Some(list) = filter(domain, wanted).await? else {
         return Ok((Vec::new(), 0));
     };
+    if !list.filter.is_empty() {
+        return look::walk(domain, list, page).await;
+    }
     let list = ListDevicesRequest {
         page_size: page.limit,
         skip: page.offset,
@@ -160,17 +163,12 @@ async fn filter(
     domain: &Domain,
     wanted: dialect::ListDevicesRequest,
 ) -> Result<Option<ListDevicesRequest>> {
-    for (field, text) in [
+    let kept = look::kept(&[
         ("type", &wanted.r#type),
         ("service_level", &wanted.service_level),
         ("customer", &wanted.customer),
         ("asset_no", &wanted.asset_no),
-    ] {
-        if !text.is_empty() {
-            let why = "devices can't be filtered by it here";
-            return Err(Error::invalid(field, why));
-        }
-    }
+    ]);
     if wanted.device_id < 0 {
         return Err(Error::invalid("device_id", "must be higher than 0"));
     }
@@ -184,6 +182,7 @@ async fn filter(
         serial_number: wanted.serial_no,
         external_id: wanted.uuid,
         state: state.into(),
+        filter: kept,
         ..Default::default()
     };
     if !wanted.building.is_empty() {
@@ -223,6 +222,12 @@ pub(super) async fn get(domain: &Domain, wanted: &dialect::GetDeviceRequest) -> 
     } else if !wanted.name.is_empty() {
         let list = list("", &wanted.name);
         (one(domain, list).await?, &wanted.name)
+    } else if !wanted.asset_no.is_empty() {
+        let list = ListDevicesRequest {
+            filter: look::kept(&[("asset_no", &wanted.asset_no)]),
+            ..Default::default()
+        };
+        (look::only(domain, list).await?, &wanted.asset_no)
     } else {
         return by_number(domain, wanted.device_id).await;
     };
@@ -252,13 +257,7 @@ async fn one(domain: &Domain, list: ListDevicesRequest) -> Result<Option<Device>
     let found = domain.devices().list_devices(domain.request(list)).await?;
     let mut devices = found.into_inner().devices.into_iter();
     match (devices.next(), devices.next()) {
-        (Some(device), Some(_)) => Err(Error::precondition(
-            "AMBIGUOUS",
-            format!(
-                "several devices are named {}: say which by device_id, serial_no or uuid",
-                device.display_name
-            ),
-        )),
+        (Some(device), Some(_)) => Err(look::ambiguous(&device.display_name)),
         (device, _) => Ok(device),
     }
 }
@@ -274,7 +273,7 @@ pub(super) async fn put(
         return Err(Error::invalid("name", "is required"));
     }
     if let Some(building) = &wanted.building {
-        device.site_id = site(domain, building).await?;
+        device.site_id = buildings::id_of(domain, building).await?;
     }
     let add = names(wanted.tags.as_deref().unwrap_or_default());
     let remove = names(wanted.tags_remove.as_deref().unwrap_or_default());
@@ -287,7 +286,10 @@ pub(super) async fn put(
 
 /// The device that a change is about, if it is there: by its id, uuid, serial
 /// number or name, whichever first leads to one.
-async fn named(domain: &Domain, wanted: &dialect::PutDeviceRequest) -> Result<Option<Device>> {
+pub(super) async fn named(
+    domain: &Domain,
+    wanted: &dialect::PutDeviceRequest,
+) -> Result<Option<Device>> {
     if wanted.device_id != 0 {
         return by_number(domain, wanted.device_id).await.map(Some);
     }
@@ -310,16 +312,6 @@ async fn named(domain: &Domain, wanted: &dialect::PutDeviceRequest) -> Result<Op
         }
     }
     Ok(None)
-}
-
-async fn site(domain: &Domain, name: &str) -> Result<String> {
-    if name.is_empty() {
-        return Ok(String::new());
-    }
-    match buildings::by_name(domain, name).await? {
-        Some(site) => Ok(site.id),
-        None => Err(Error::invalid("building", "there is none with this name")),
-    }
 }
 
 async fn create(domain: &Domain, device: Device) -> Result<(Device, Written)> {

@@ -7,7 +7,7 @@ use prost_types::value::Kind;
 use prost_types::{FieldMask, ListValue, Struct};
 use proto::muster::dialect::hardwario::v1::*;
 use proto::registry;
-use proto::tenancy::MyTenant;
+use proto::tenancy::{CreateTenantRequest, MyTenant, Tenant};
 use uuid::Uuid;
 
 use super::MOST;
@@ -36,16 +36,31 @@ pub(super) fn space(mine: MyTenant) -> Space {
     }
 }
 
+/// A tenant that the caller just made, as a space.
+pub(super) fn own_space(tenant: Tenant) -> Space {
+    space(MyTenant {
+        tenant: Some(tenant),
+        role: "owner".into(),
+    })
+}
+
+/// A new space as the domain creates it.
+pub(super) fn new_space(new: CreateSpaceRequest) -> CreateTenantRequest {
+    CreateTenantRequest {
+        tenant: Some(Tenant {
+            display_name: new.name,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 /// What a list of devices asks of the domain.
-pub(super) fn device_page(
-    wanted: ListSpaceDevicesRequest,
-    page_token: String,
-) -> Result<registry::ListDevicesRequest> {
-    only("sort_by", &wanted.sort_by, "id")?;
-    only("order_by", &wanted.order_by, "asc")?;
+pub(super) fn device_page(wanted: ListSpaceDevicesRequest) -> Result<registry::ListDevicesRequest> {
     Ok(registry::ListDevicesRequest {
         page_size: wanted.limit.unwrap_or(MOST),
-        page_token,
+        after_id: wanted.offset,
+        order_by: order(&wanted.sort_by, &wanted.order_by)?,
         display_name: wanted.name,
         serial_number: wanted.serial_number,
         external_id: wanted.external_id,
@@ -55,15 +70,38 @@ pub(super) fn device_page(
     })
 }
 
-/// Refuses an order in which devices can't be listed here.
-fn only(field: &str, given: &str, served: &str) -> Result<()> {
-    if given.is_empty() || given == served {
-        return Ok(());
+/// What the count of devices asks of the domain.
+pub(super) fn counted(wanted: CountDevicesRequest) -> Result<registry::ListDevicesRequest> {
+    Ok(registry::ListDevicesRequest {
+        page_size: 1,
+        count_total: true,
+        display_name: wanted.name,
+        serial_number: wanted.serial_number,
+        external_id: wanted.external_id,
+        tag_ids: tag_ids(wanted.tag_ids)?,
+        any_tag: wanted.tag_filter_logic != "all",
+        ..Default::default()
+    })
+}
+
+/// The order of a list, as the domain has it.
+fn order(sort_by: &str, order_by: &str) -> Result<String> {
+    let column = match sort_by {
+        // Of devices of which none has a session, all orders are right.
+        "" | "id" | "session_id" => "number",
+        "name" => "display_name",
+        "serial_number" | "external_id" => sort_by,
+        "last_seen" => "last_seen_time",
+        _ => {
+            let known = "id, name, serial_number, external_id, last_seen or session_id";
+            return Err(Error::invalid("sort_by", format!("must be {known}")));
+        }
+    };
+    match order_by {
+        "" | "asc" => Ok(column.to_owned()),
+        "desc" => Ok(format!("{column} desc")),
+        _ => Err(Error::invalid("order_by", "must be asc or desc")),
     }
-    Err(Error::invalid(
-        field,
-        format!("devices are listed here by {served} only"),
-    ))
 }
 
 /// The tags of `tag_ids[]=<uuid>`. A client of the vendor's writes several as

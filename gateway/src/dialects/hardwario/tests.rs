@@ -18,7 +18,7 @@ const B: &str = "0189f3f4-9549-78ed-959c-cf4a0b28e28c";
 fn page(change: impl FnOnce(&mut ListSpaceDevicesRequest)) -> Option<registry::ListDevicesRequest> {
     let mut wanted = ListSpaceDevicesRequest::default();
     change(&mut wanted);
-    shape::device_page(wanted, String::new()).ok()
+    shape::device_page(wanted).ok()
 }
 
 #[test]
@@ -35,9 +35,25 @@ fn the_tags_of_a_query_are_read_also_as_the_vendors_client_writes_them() {
 
 #[test]
 fn an_order_that_is_not_served_is_refused() {
-    assert!(page(|w| (w.sort_by, w.order_by) = ("id".into(), "asc".into())).is_some());
-    assert!(page(|w| w.sort_by = "name".into()).is_none());
-    assert!(page(|w| w.order_by = "desc".into()).is_none());
+    assert!(page(|w| w.sort_by = "colour".into()).is_none());
+    assert!(page(|w| w.order_by = "down".into()).is_none());
+}
+
+#[test]
+fn every_documented_order_is_served() {
+    for (sort_by, order_by, order) in [
+        ("", "", "number"),
+        ("id", "asc", "number"),
+        ("id", "desc", "number desc"),
+        ("name", "desc", "display_name desc"),
+        ("serial_number", "", "serial_number"),
+        ("external_id", "", "external_id"),
+        ("last_seen", "desc", "last_seen_time desc"),
+        ("session_id", "", "number"),
+    ] {
+        let found = page(|w| (w.sort_by, w.order_by) = (sort_by.into(), order_by.into()));
+        assert_eq!(found.unwrap().order_by, order);
+    }
 }
 
 #[test]

@@ -8,10 +8,11 @@ use proto::registry::device::State;
 use proto::registry::{
     CreateDeviceRequest, Device, ListDevicesRequest, Location, UpdateDeviceRequest,
 };
+use serde_json::Value as Json;
 use tonic::Status;
 
-use super::NO_DEVICE;
 use super::paging::Cursor;
+use super::{NO_DEVICE, sensors};
 use crate::domain::Domain;
 
 pub(super) fn shown(device: Device, tenant: i64) -> dialect::Device {
@@ -41,17 +42,32 @@ pub(super) fn shown(device: Device, tenant: i64) -> dialect::Device {
 }
 
 /// What a list asks of the registry; filters that it can't serve are refused.
-pub(super) fn filter(
+pub(super) async fn filter(
+    domain: &Domain,
     wanted: &dialect::ListDevicesRequest,
     at: &Cursor,
 ) -> Result<ListDevicesRequest> {
+    let mut clauses = clauses(wanted)?;
+    if !wanted.sensor.is_empty() {
+        let sensors = sensors::with_numbers(domain, &wanted.sensor).await?;
+        let mut devices: Vec<_> = sensors.into_iter().map(|s| s.device_id).collect();
+        devices.sort();
+        devices.dedup();
+        let devices = devices.iter().map(|id| format!("id = \"{id}\""));
+        clauses.push(any(devices));
+    }
+    Ok(ListDevicesRequest {
+        page_size: at.limit(),
+        page_token: at.token.clone(),
+        code: wanted.code.clone(),
+        filter: clauses.join(" AND "),
+        ..Default::default()
+    })
+}
+
+/// What is asked of devices themselves, in the registry's language.
+fn clauses(wanted: &dialect::ListDevicesRequest) -> Result<Vec<String>> {
     let unserved = [
-        ("sensor", !wanted.sensor.is_empty()),
-        ("properties", wanted.properties.is_some()),
-        ("north", wanted.north.is_some()),
-        ("west", wanted.west.is_some()),
-        ("east", wanted.east.is_some()),
-        ("south", wanted.south.is_some()),
         ("latitude", wanted.latitude.is_some()),
         ("longitude", wanted.longitude.is_some()),
         ("distance", wanted.distance.is_some()),
@@ -60,19 +76,80 @@ pub(super) fn filter(
     if let Some((name, _)) = unserved.into_iter().find(|(_, given)| *given) {
         return Err(Error::invalid(name, "devices can't be filtered by it here"));
     }
-    let number = match wanted.id.as_slice() {
-        [] => 0,
-        [number] if *number > 0 => *number,
-        [_] => return Err(Error::invalid("id", "must be higher than 0")),
-        _ => return Err(Error::invalid("id", "only one can be asked for at once")),
+    if wanted.id.iter().any(|number| *number <= 0) {
+        return Err(Error::invalid("id", "must be higher than 0"));
+    }
+    let mut clauses = Vec::new();
+    if !wanted.id.is_empty() {
+        clauses.push(any(wanted.id.iter().map(|n| format!("number = {n}"))));
+    }
+    for (name, comparison, degrees) in [
+        ("north", "latitude <=", wanted.north),
+        ("south", "latitude >=", wanted.south),
+        ("east", "longitude <=", wanted.east),
+        ("west", "longitude >=", wanted.west),
+    ] {
+        match degrees {
+            Some(degrees) if degrees.is_finite() => {
+                clauses.push(format!("location.{comparison} {degrees}"));
+            }
+            Some(_) => return Err(Error::invalid(name, "must be a finite number")),
+            None => {}
+        }
+    }
+    if let Some(properties) = &wanted.properties {
+        let properties = serde_json::from_str(properties).ok();
+        let served = properties.is_some_and(|json: Json| held("attributes", &json, &mut clauses));
+        if !served {
+            let text = "must be a JSON object of texts, numbers, true, false and such objects";
+            return Err(Error::invalid("properties", text));
+        }
+    }
+    Ok(clauses)
+}
+
+/// One of these; nothing is never true.
+fn any(clauses: impl Iterator<Item = String>) -> String {
+    let clauses: Vec<_> = clauses.collect();
+    match clauses.is_empty() {
+        true => "number < 0".to_owned(),
+        false => format!("({})", clauses.join(" OR ")),
+    }
+}
+
+/// What must be so for an object to hold another one; false if that can't be
+/// said.
+fn held(path: &str, json: &Json, clauses: &mut Vec<String>) -> bool {
+    let Json::Object(members) = json else {
+        return false;
     };
-    Ok(ListDevicesRequest {
-        page_size: at.limit(),
-        page_token: at.token.clone(),
-        number,
-        code: wanted.code.clone(),
-        ..Default::default()
+    members.iter().all(|(key, value)| {
+        let path = format!("{path}.{}", quoted(key));
+        match value {
+            Json::Object(_) => held(&path, value, clauses),
+            Json::String(text) => {
+                clauses.push(format!("{path} = {}", quoted(text)));
+                true
+            }
+            Json::Number(_) | Json::Bool(_) => {
+                clauses.push(format!("{path} = {value}"));
+                true
+            }
+            Json::Null | Json::Array(_) => false,
+        }
     })
+}
+
+/// A text in the registry's language of filters.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '*') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
 }
 
 /// The device with a number.
@@ -96,13 +173,7 @@ pub(super) async fn find(domain: &Domain, number: i64) -> Result<Device> {
 }
 
 pub(super) fn creation(wanted: dialect::CreateDeviceRequest) -> Result<CreateDeviceRequest> {
-    if !is_code(&wanted.code) {
-        return Err(Error::precondition(
-            "INVALID_CODE",
-            "code must have two or more letters, digits, hyphens and underscores, \
-             and begin with a letter or digit",
-        ));
-    }
+    check_code(&wanted.code)?;
     let place = Location {
         latitude: wanted.latitude,
         longitude: wanted.longitude,
@@ -195,6 +266,17 @@ fn check(place: &Location) -> Result<()> {
     ))
 }
 
+pub(super) fn check_code(code: &str) -> Result<()> {
+    if is_code(code) {
+        return Ok(());
+    }
+    Err(Error::precondition(
+        "INVALID_CODE",
+        "code must have two or more letters, digits, hyphens and underscores, \
+         and begin with a letter or digit",
+    ))
+}
+
 fn is_code(code: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     (2..=200).contains(&code.len())
@@ -257,10 +339,39 @@ mod tests {
     #[test]
     fn filters_that_cannot_be_served_are_named() {
         let wanted = dialect::ListDevicesRequest {
-            north: Some(1.0),
+            distance: Some(1.0),
             ..Default::default()
         };
-        let refusal = Status::from(filter(&wanted, &Cursor::start(0, vec![])).unwrap_err());
-        assert!(refusal.message().starts_with("north: "));
+        let refusal = Status::from(clauses(&wanted).unwrap_err());
+        assert!(refusal.message().starts_with("distance: "));
+        for properties in ["[]", "{\"a\": null}", "{"] {
+            let wanted = dialect::ListDevicesRequest {
+                properties: Some(properties.to_owned()),
+                ..Default::default()
+            };
+            let refusal = Status::from(clauses(&wanted).unwrap_err());
+            assert!(refusal.message().starts_with("properties: "));
+        }
+    }
+
+    #[test]
+    fn filters_are_said_in_the_registrys_language() {
+        let wanted = dialect::ListDevicesRequest {
+            id: vec![7, 8],
+            north: Some(52.5),
+            west: Some(-1.0),
+            properties: Some(r#"{"floor": 3, "a \"b*": {"c": "x"}}"#.to_owned()),
+            ..Default::default()
+        };
+        assert_eq!(
+            clauses(&wanted).unwrap(),
+            [
+                "(number = 7 OR number = 8)",
+                "location.latitude <= 52.5",
+                "location.longitude >= -1",
+                r#"attributes."a \"b\*"."c" = "x""#,
+                r#"attributes."floor" = 3"#,
+            ]
+        );
     }
 }

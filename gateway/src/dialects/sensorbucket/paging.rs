@@ -31,6 +31,14 @@ impl Cursor {
         }
     }
 
+    /// Where a request's page begins.
+    pub(super) fn at(cursor: &str, limit: u32) -> Result<Self> {
+        match cursor {
+            "" => Ok(Self::start(limit, vec![])),
+            cursor => Self::read(cursor),
+        }
+    }
+
     /// Reads what a link to a page has.
     pub(super) fn read(text: &str) -> Result<Self> {
         let json = BASE64_URL_SAFE_NO_PAD.decode(text).ok();

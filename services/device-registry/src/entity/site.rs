@@ -17,6 +17,10 @@ pub(crate) struct Model {
     pub(crate) contact_name: String,
     pub(crate) contact_phone: String,
     pub(crate) notes: String,
+    pub(crate) latitude: Option<f64>,
+    pub(crate) longitude: Option<f64>,
+    pub(crate) altitude: Option<f64>,
+    pub(crate) location_description: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::entity::device::{Column, Entity, Model};
 
 /// What lists can be ordered by, and in which column it is.
-const COLUMNS: [(&str, Column); 7] = [
+const COLUMNS: [(&str, Column); 8] = [
     ("number", Column::Number),
     ("create_time", Column::CreateTime),
     ("update_time", Column::UpdateTime),
     ("last_seen_time", Column::LastSeenTime),
     ("display_name", Column::DisplayName),
     ("serial_number", Column::SerialNumber),
+    ("external_id", Column::ExternalId),
     ("state", Column::State),
 ];
 
@@ -69,19 +70,24 @@ impl By {
         if matches!(self.column, Column::Number) {
             let mut query = query.clone();
             if let Some(place) = place {
-                query = query.filter(self.beyond(Column::Number.into_simple_expr(), place.number));
+                query = query.filter(self.beyond(position(), place.number));
             }
-            return Ok(vec![query.order_by(Column::Number, direction)]);
+            return Ok(vec![query.order_by(position(), direction)]);
         }
-        let empty = matches!(self.column, Column::LastSeenTime | Column::SerialNumber);
+        let empty = matches!(
+            self.column,
+            Column::LastSeenTime | Column::SerialNumber | Column::ExternalId
+        );
         let mut parts = Vec::new();
         let in_empty = place.is_some_and(|place| place.value.is_none());
         if empty && (in_empty || self.descending || place.is_none()) {
             let mut query = query.clone().filter(self.column.is_null());
             if let Some(place) = place.filter(|place| place.value.is_none()) {
-                query = query.filter(self.beyond(Column::Number.into_simple_expr(), place.number));
+                query = query.filter(self.beyond(position(), place.number));
             }
-            parts.push(query.order_by(Column::Number, direction.clone()));
+            // The column says nothing here, but whose index it is.
+            let ordered = query.order_by(self.column, direction.clone());
+            parts.push(ordered.order_by(position(), direction.clone()));
         }
         if !(in_empty && self.descending) {
             let mut query = query.clone();
@@ -93,12 +99,12 @@ impl By {
                 number,
             }) = place
             {
-                let columns = [self.column, Column::Number].map(IntoSimpleExpr::into_simple_expr);
+                let columns = [self.column.into_simple_expr(), position()];
                 let values = [self.value(value)?, Expr::value(*number)];
                 query = query.filter(self.beyond(Expr::tuple(columns).into(), Expr::tuple(values)));
             }
             let ordered = query.order_by(self.column, direction.clone());
-            parts.push(ordered.order_by(Column::Number, direction));
+            parts.push(ordered.order_by(position(), direction));
         }
         if self.descending {
             parts.reverse();
@@ -122,6 +128,7 @@ impl By {
             Column::LastSeenTime => row.last_seen_time.map(time),
             Column::DisplayName => Some(row.display_name.clone()),
             Column::SerialNumber => row.serial_number.clone(),
+            Column::ExternalId => row.external_id.clone(),
             Column::State => Some(row.state.to_string()),
             _ => None,
         };
@@ -134,7 +141,7 @@ impl By {
     /// What a place holds, as the column has it.
     fn value(&self, text: &str) -> Result<SimpleExpr> {
         Ok(match self.column {
-            Column::DisplayName | Column::SerialNumber => Expr::value(text),
+            Column::DisplayName | Column::SerialNumber | Column::ExternalId => Expr::value(text),
             Column::State => Expr::value(text.parse::<i16>().map_err(Error::internal)?),
             _ => {
                 let time = DateTime::parse_from_rfc3339(text).map_err(Error::internal)?;
@@ -142,6 +149,11 @@ impl By {
             }
         })
     }
+}
+
+/// The number, in the index of each tenant's own devices.
+fn position() -> SimpleExpr {
+    Expr::col(("devices", "position")).into()
 }
 
 fn unknown() -> Error {

@@ -17,7 +17,7 @@ use super::order::{By, Place};
 use super::sql;
 use crate::entity::device::{Column, Entity, Model};
 use crate::entity::tag;
-use crate::{device_filter, references};
+use crate::{device_filter, ids, references};
 
 /// Devices that one page looks at, at most, when no index knows the filter.
 const LOOKED_AT: usize = 10_000;
@@ -54,9 +54,10 @@ impl Wanted {
     ) -> Result<Self> {
         let by = By::read(&request.order_by)?;
         let identity = identity(tx, request);
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => {
+        let after = match (request.page_token.as_str(), request.after_id.as_str()) {
+            ("", "") => None,
+            ("", id) => Some(place_of(tx, id, by).await?),
+            (token, _) => {
                 let place = sealer.open(&parts(&identity), token)?;
                 Some(serde_json::from_slice(&place).map_err(Error::internal)?)
             }
@@ -104,6 +105,8 @@ impl Wanted {
             })?;
             query = query.filter(whole);
         }
+        #[cfg(test)]
+        super::plans::note(tx, &query).await;
         tx.count(query).await
     }
 
@@ -156,7 +159,10 @@ impl Wanted {
         for query in self.by.behind(&self.query, after)? {
             let left = u64::try_from(limit - rows.len()).unwrap_or_default();
             let skip = (self.skip > 0 && after.is_none()).then_some(self.skip);
-            rows.extend(tx.all(query.limit(left).offset(skip)).await?);
+            let query = query.limit(left).offset(skip);
+            #[cfg(test)]
+            super::plans::note(tx, &query).await;
+            rows.extend(tx.all(query).await?);
             if rows.len() == limit {
                 break;
             }
@@ -176,11 +182,25 @@ fn identity(tx: &ReadTx, request: &ListDevicesRequest) -> [Vec<u8>; 2] {
         page_size: 0,
         page_token: String::new(),
         skip: 0,
+        after_id: String::new(),
         count_total: false,
         read_mask: None,
         ..request.clone()
     };
     [tx.tenant().0.as_bytes().to_vec(), query.encode_to_vec()]
+}
+
+/// The place of a device that a client received last. It may be deleted by now.
+async fn place_of(tx: &ReadTx, id: &str, by: By) -> Result<Place> {
+    let id = ids::parse("after_id", id)?;
+    let row = tx.one(Entity::find().filter(Column::Id.eq(id))).await?;
+    match row {
+        Some(row) => Ok(by.place(&row)),
+        None => Err(Error::invalid(
+            "after_id",
+            format!("there is no device {id}"),
+        )),
+    }
 }
 
 /// Asks for tags by their ids. A tag that does not exist is on no device.

@@ -2,7 +2,7 @@
 
 use chassis::caller::TenantId;
 use chassis::filter::{Comparator, Filter, Test, Value};
-use sea_orm::sea_query::{BinOper, Expr, ExprTrait, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, IntoSimpleExpr, QueryFilter, QuerySelect, QueryTrait,
 };
@@ -79,7 +79,7 @@ pub(crate) fn whole(filter: &Filter<Field>, tenant: TenantId) -> Option<Conditio
             let is = indexed(test, tenant)?;
             Condition::all().add(match test.negated {
                 // Of nothing, SQL says neither yes nor no.
-                true => is.binary(BinOper::Custom("IS NOT"), Expr::cust("TRUE")),
+                true => Expr::from(Func::coalesce([is, Expr::value(false)])).not(),
                 false => is,
             })
         }

@@ -1,6 +1,11 @@
 //! The service on a database of its own, called through its stack.
 
-#![allow(unreachable_pub, clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "helpers of tests, of which each file uses its part"
+)]
 
 use std::io::Write;
 
@@ -16,6 +21,7 @@ use muster_device_registry::{Migrator, Settings};
 use prost_types::FieldMask;
 use proto::access::ALL_PERMISSIONS;
 use proto::registry::device_service_client::DeviceServiceClient;
+use proto::registry::sensor_service_client::SensorServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
 use proto::registry::*;
@@ -193,6 +199,18 @@ impl Registry {
             .create_site(request)
             .await?;
         Ok(site.into_inner())
+    }
+
+    pub fn tags(&self) -> TagServiceClient<Peer> {
+        TagServiceClient::new(self.peer())
+    }
+
+    pub fn sites(&self) -> SiteServiceClient<Peer> {
+        SiteServiceClient::new(self.peer())
+    }
+
+    pub fn sensors(&self) -> SensorServiceClient<Peer> {
+        SensorServiceClient::new(self.peer())
     }
 
     pub fn peer(&self) -> Peer {
