@@ -164,7 +164,7 @@ async fn an_import_goes_on_after_a_kill_on_postgresql_and_makes_each_device_once
 }
 
 /// Devices of the import that is killed.
-const FLEET: i64 = 20_000;
+const FLEET: i64 = 6_000;
 /// How often.
 const KILLS: i64 = 3;
 

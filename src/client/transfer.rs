@@ -23,8 +23,10 @@ type Client = DeviceTransferServiceClient<Authorized>;
 /// A device with long descriptions is larger than gRPC's usual limit.
 const MAX_MESSAGE: usize = 64 << 20;
 /// How often a stream that breaks off is taken up again without having come
-/// further.
-const ATTEMPTS: u32 = 5;
+/// further: for a minute, in which a server has begun again.
+const ATTEMPTS: u32 = 16;
+/// The longest pause before.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 fn client(channel: Authorized) -> Client {
     DeviceTransferServiceClient::new(channel)
@@ -37,6 +39,7 @@ async fn pause(attempt: u32, failure: Failure) -> Result<(), Failure> {
     if attempt >= ATTEMPTS || !failure.may_go_on() {
         return Err(failure);
     }
-    tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+    let pause = Duration::from_millis(200 << attempt);
+    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
     Ok(())
 }

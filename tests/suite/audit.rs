@@ -126,6 +126,8 @@ const NOT_RECORDED: [&str; 7] = [
     "LeakService/ReportGithubLeaks",
     // Only tells, for as long as somebody listens.
     "KeyVerificationService/WatchRevoked",
+    // Only tells: a stream counts as a change, for it is not asked for twice.
+    "DeviceTransferService/ExportDevices",
     // Answers a token that says what is so already; nothing is written.
     "AuthService/Refresh",
     // The same.

@@ -187,7 +187,7 @@ async fn an_import_goes_on_by_its_id() {
     let device = |n: u32| json!({"displayName": format!("{mark} {n}")}).to_string() + "\n";
     let first: String = (0..3).map(device).collect();
     told(&import(&world.olga, &query, LINES, first.clone()).await);
-    let more = first + &device(3);
+    let more = format!("{first}{}", device(3));
     let (rows, summary) = told(&import(&world.olga, &query, LINES, more).await);
     assert_eq!(rows[2]["outcome"], "OUTCOME_DONE_BEFORE");
     assert_eq!(rows[3]["outcome"], "OUTCOME_CREATED");
