@@ -5,16 +5,14 @@ mod buildings;
 mod clients;
 mod devices;
 mod look;
+mod refusal;
 mod tags;
 mod values;
 
-use bytes::Bytes;
 use chassis::peer::Peers;
 use chassis::time::date_time;
 use chassis::{Error, Result, open_subject};
 use chrono::SecondsFormat;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
-use http::{Response as HttpResponse, StatusCode};
 use proto::keys::{self, IssueTokenRequest};
 use proto::muster::dialect::device42::v1 as dialect;
 use proto::muster::dialect::device42::v1::device42_service_server::{
@@ -22,7 +20,6 @@ use proto::muster::dialect::device42::v1::device42_service_server::{
 };
 use proto::tenancy::ListMyTenantsRequest;
 use tonic::{Request, Response, Status};
-use transcoder::Problem;
 
 use self::values::{Page, Written, deleted};
 use crate::domain::Domain;
@@ -30,7 +27,7 @@ use crate::domain::Domain;
 pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.device42.v1.Device42Service",
     prefixes: &["/tauth/", "/api/1.0/", "/api/2.0/"],
-    error,
+    error: refusal::error,
     error_content: None,
 };
 
@@ -360,21 +357,6 @@ fn shown(token: keys::Token) -> dialect::Token {
     }
 }
 
-/// `{"msg", "code"}`, where the code is the HTTP status.
-fn error(problem: &Problem) -> HttpResponse<Bytes> {
-    let status = problem.http_status;
-    let body = serde_json::json!({
-        "msg": problem.status.message(),
-        "code": status.as_u16(),
-    });
-    let mut response = super::json(status, &body);
-    if status == StatusCode::UNAUTHORIZED {
-        let basic = HeaderValue::from_static("Basic realm=\"Device42\"");
-        response.headers_mut().insert(WWW_AUTHENTICATE, basic);
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,17 +377,5 @@ mod tests {
         });
         assert_eq!((token.ttl, token.token_id), (10, 3));
         assert_eq!(token.expires, "2022-07-15T06:25:06.240Z");
-    }
-
-    #[test]
-    fn an_error_has_a_text_and_its_status() {
-        let answer = error(&Problem::new(Status::not_found("there is no device 7")));
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-        assert_eq!(
-            answer.body(),
-            r#"{"msg":"there is no device 7","code":404}"#
-        );
-        let answer = error(&Problem::new(Status::unauthenticated("who?")));
-        assert!(answer.headers().contains_key(WWW_AUTHENTICATE));
     }
 }

@@ -4,6 +4,7 @@
 
 mod refusal;
 mod shape;
+mod spaces;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,11 @@ use proto::muster::dialect::hardwario::v1::hardwario_service_server::{
     HardwarioService, HardwarioServiceServer, SERVICE_NAME,
 };
 use proto::muster::dialect::hardwario::v1::*;
-use proto::tenancy::{ListMyTenantsRequest, MyTenant};
 use proto::{identity, registry};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
+use self::spaces::{no_space, place, spaces};
 use self::tags::{refuse_unknown, tags_on};
 use super::Dialect;
 use crate::domain::Domain;
@@ -313,35 +314,6 @@ async fn enter(domain: Domain, space_id: &str) -> Result<(Uuid, Domain), Error> 
     Ok((space, domain.in_tenant(space).await?))
 }
 
-/// All spaces that the caller may act for.
-async fn spaces(domain: &Domain) -> Result<Vec<Space>, Status> {
-    let mut found: Vec<MyTenant> = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let page = ListMyTenantsRequest {
-            page_size: MOST,
-            page_token,
-        };
-        let page = domain
-            .tenants()
-            .list_my_tenants(domain.request(page))
-            .await?
-            .into_inner();
-        found.extend(page.tenants);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(found.into_iter().map(shape::space).collect());
-        }
-    }
-}
-
-/// Where a space is among others.
-fn place(spaces: &[Space], id: &str) -> Option<usize> {
-    spaces
-        .iter()
-        .position(|space| space.id.eq_ignore_ascii_case(id))
-}
-
 /// One page of a space's devices.
 async fn devices(
     domain: &Domain,
@@ -407,8 +379,4 @@ async fn after_tag(domain: &Domain, offset: String) -> Result<String, Status> {
 
 fn no_offset(kind: &str, offset: &str) -> Error {
     Error::invalid("offset", format!("there is no {kind} {offset}"))
-}
-
-fn no_space() -> Error {
-    Error::denied("NOT_A_MEMBER", "the caller is a member of no space")
 }

@@ -79,6 +79,17 @@ pub(super) async fn by_name(domain: &Domain, name: &str) -> Result<Option<Site>>
     first(domain, list).await
 }
 
+/// The id of the site with a name; none for no name.
+pub(super) async fn id_of(domain: &Domain, name: &str) -> Result<String> {
+    if name.is_empty() {
+        return Ok(String::new());
+    }
+    match by_name(domain, name).await? {
+        Some(site) => Ok(site.id),
+        None => Err(Error::invalid("building", "there is none with this name")),
+    }
+}
+
 async fn first(domain: &Domain, list: ListSitesRequest) -> Result<Option<Site>> {
     let found = domain.sites().list_sites(domain.request(list)).await?;
     Ok(found.into_inner().sites.into_iter().next())

@@ -273,7 +273,7 @@ pub(super) async fn put(
         return Err(Error::invalid("name", "is required"));
     }
     if let Some(building) = &wanted.building {
-        device.site_id = site(domain, building).await?;
+        device.site_id = buildings::id_of(domain, building).await?;
     }
     let add = names(wanted.tags.as_deref().unwrap_or_default());
     let remove = names(wanted.tags_remove.as_deref().unwrap_or_default());
@@ -312,16 +312,6 @@ pub(super) async fn named(
         }
     }
     Ok(None)
-}
-
-async fn site(domain: &Domain, name: &str) -> Result<String> {
-    if name.is_empty() {
-        return Ok(String::new());
-    }
-    match buildings::by_name(domain, name).await? {
-        Some(site) => Ok(site.id),
-        None => Err(Error::invalid("building", "there is none with this name")),
-    }
 }
 
 async fn create(domain: &Domain, device: Device) -> Result<(Device, Written)> {
