@@ -4,15 +4,13 @@
 mod harness;
 mod receiver;
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use harness::Registry;
 use muster_device_registry::{Reach, Settings};
 use proto::registry::webhook_delivery::State;
 use proto::registry::webhook_service_client::WebhookServiceClient;
 use proto::registry::*;
-use receiver::Receiver;
+use receiver::{Receiver, eventually};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -112,16 +110,6 @@ async fn deliveries(registry: &Registry, webhook: &str, state: State) -> Vec<Web
     });
     let answer = client(registry).list_webhook_deliveries(request).await;
     answer.unwrap().into_inner().deliveries
-}
-
-async fn eventually<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    for _ in 0..600 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("not so: {what}");
 }
 
 async fn is_delivered(registry: &Registry, webhook: &str, count: usize) {

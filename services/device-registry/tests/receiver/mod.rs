@@ -104,3 +104,14 @@ impl Receiver {
         next.expect("something is delivered")
     }
 }
+
+/// Waits until something is so.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    for _ in 0..600 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not so: {what}");
+}
