@@ -7,6 +7,7 @@ import socket
 
 from amqtt.broker import Broker
 from amqtt.client import MQTTClient
+from amqtt.contrib.http import ParamsMode, RequestMethod, ResponseMode
 from amqtt.errors import ConnectError
 from amqtt.mqtt.constants import QOS_1
 
@@ -17,7 +18,13 @@ with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     listen = free.getsockname()[1]
 
-hooks = {"host": host, "port": int(port), "request_method": "post", "params_mode": "json", "response_mode": "json"}
+hooks = {
+    "host": host,
+    "port": int(port),
+    "request_method": RequestMethod.POST,
+    "params_mode": ParamsMode.JSON,
+    "response_mode": ResponseMode.JSON,
+}
 CONFIG = {
     "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{listen}"}},
     "plugins": {

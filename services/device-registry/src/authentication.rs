@@ -9,6 +9,7 @@
 mod changes;
 mod failures;
 pub(crate) mod find;
+mod told;
 mod usage;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::entity::device_credential::{Column, Entity};
 use crate::{device_row, ids, references};
 use changes::Changes;
 use failures::Failures;
+use told::told;
 use usage::Usage;
 
 /// How many answers are remembered.
@@ -385,18 +387,4 @@ fn digest(tenant: Uuid, name: Option<&Name>, proof: Option<&Proof>) -> [u8; 32] 
         None => {}
     }
     sha256(&bytes)
-}
-
-fn told(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Unspecified => "nothing is known",
-        Verdict::Valid => "the device is who it says",
-        Verdict::Unknown => "there is no such device, or it presented what is wrong",
-        Verdict::Disabled => "the credential is disabled",
-        Verdict::Expired => "the credential has ended",
-        Verdict::NotYetValid => "the credential has not begun",
-        Verdict::DeviceNotActive => "the device is not in use",
-        Verdict::TooManyFailures => "too much was wrong of this device; try again in some seconds",
-        Verdict::Malformed => "it is no certificate (X.509 version 3)",
-    }
 }

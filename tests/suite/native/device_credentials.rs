@@ -66,10 +66,9 @@ async fn a_secret_is_shown_once_and_replaced_while_the_old_one_works_on() {
     let listed = listed.expect(200);
     let credential = text(&listed["credentials"][0]["id"]);
     let one = format!("{all}/{credential}");
-    let rotated = world
-        .olga
-        .post(&format!("{one}:rotate"), json!({"overlap": "60s"}));
-    let rotated = rotated.await.expect(200);
+    let rotate = format!("{one}:rotate");
+    let rotated = world.olga.post(&rotate, json!({"overlap": "60s"})).await;
+    let rotated = rotated.expect(200);
     assert!(rotated["replaced"]["notAfter"].is_string(), "{rotated}");
     let broker = world.alice.key_holder(&["devices.authenticate"]).await;
     for secret in [&secret, text(&rotated["secret"])] {
