@@ -115,7 +115,7 @@ impl Diary {
 }
 
 /// Methods that are no reads, and leave no event: why.
-const NOT_RECORDED: [&str; 7] = [
+const NOT_RECORDED: [&str; 8] = [
     // Leaves an event for each command that it delivers, for as long as it lasts.
     "DeviceCommandService/ReceiveCommands",
     // Only tells, for as long as somebody listens.

@@ -1,7 +1,14 @@
 //! A gRPC service of streams that tells what it sees, and clients that send
 //! as slowly as a test wants.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test file uses its part"
+)]
 
 mod client;
 mod server;
