@@ -303,7 +303,7 @@ async fn tags_become_one_all_at_once(registry: Registry) {
     assert_eq!(refused.code(), Code::NotFound);
     assert_eq!(
         registry.get(&one.id).await.unwrap().tag_ids,
-        [rouge.clone()]
+        std::slice::from_ref(&rouge)
     );
     let refused = merge(&registry, &red, &[&rouge, &red]).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -313,7 +313,7 @@ async fn tags_become_one_all_at_once(registry: Registry) {
     for device in [&both, &one, &other] {
         assert_eq!(
             registry.get(&device.id).await.unwrap().tag_ids,
-            [red.clone()]
+            std::slice::from_ref(&red)
         );
     }
     assert!(registry.get(&none.id).await.unwrap().tag_ids.is_empty());

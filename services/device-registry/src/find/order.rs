@@ -101,7 +101,7 @@ impl By {
             {
                 let columns = [self.column.into_simple_expr(), position()];
                 let values = [self.value(value)?, Expr::value(*number)];
-                query = query.filter(self.beyond(Expr::tuple(columns).into(), Expr::tuple(values)));
+                query = query.filter(self.beyond(Expr::tuple(columns), Expr::tuple(values)));
             }
             let ordered = query.order_by(self.column, direction.clone());
             parts.push(ordered.order_by(position(), direction));
@@ -153,7 +153,7 @@ impl By {
 
 /// The number, in the index of each tenant's own devices.
 pub(crate) fn position() -> SimpleExpr {
-    Expr::col(("devices", "position")).into()
+    Expr::col(("devices", "position"))
 }
 
 fn unknown() -> Error {
