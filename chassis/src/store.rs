@@ -234,7 +234,7 @@ impl Store {
     /// What is appended to a log from the first look at it on: for whoever
     /// needs to know nothing of what was there before.
     pub fn tail_from_now<E: Log>(&self) -> Tail<E> {
-        self.tail().from_now()
+        self.tail().begin_now()
     }
 
     /// Whether the database answers and has the tables that the program needs.

@@ -68,7 +68,7 @@ impl<E: Log> Tail<E> {
     }
 
     /// Passes over what was committed before the first look.
-    pub(super) fn from_now(self) -> Self {
+    pub(super) fn begin_now(self) -> Self {
         Self {
             from_now: true,
             ..self
