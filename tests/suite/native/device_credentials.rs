@@ -56,6 +56,40 @@ async fn a_broker_asks_by_its_key_and_a_device_calls_by_its_token() {
 }
 
 #[tokio::test]
+async fn a_device_receives_what_it_is_told_itself_and_nothing_of_others() {
+    let world = need!(world().await);
+    let (serial_number, other) = (unique(), device(&world.olga, &unique()).await.0);
+    let (id, secret) = device(&world.olga, &serial_number).await;
+    let mut sent = Vec::new();
+    for device in [&id, &other] {
+        let path = format!("/v1/devices/{device}/commands");
+        let command = world.olga.post(&path, json!({"name": "restart"})).await;
+        sent.push(text(&command.expect(201)["id"]).to_owned());
+    }
+    let question = json!({"username": serial_number, "secret": secret, "issueToken": true});
+    let answer = world.alice.post("/v1/devices:authenticate", question).await;
+    let token = text(&answer.expect(200)["deviceToken"]).to_owned();
+    let itself = world.olga.with(format!("Bearer {token}"));
+
+    let pull = format!("/v1/devices/{id}/commands:pull");
+    let pulled = itself.post(&pull, json!({})).await.expect(200);
+    assert_eq!(pulled["deviceCommands"].as_array().unwrap().len(), 1);
+    assert_eq!(pulled["deviceCommands"][0]["id"], *sent[0]);
+    let done = format!("/v1/deviceCommands/{}:acknowledge", sent[0]);
+    let done = itself.post(&done, json!({})).await.expect(200);
+    assert_eq!(done["state"], "STATE_ACKNOWLEDGED");
+    let others = format!("/v1/devices/{other}/commands:pull");
+    let refused = itself.post(&others, json!({})).await;
+    assert_eq!(refused.reason(403), "OTHER_DEVICE");
+    for verb in ["acknowledge", "fail"] {
+        let path = format!("/v1/deviceCommands/{}:{verb}", sent[1]);
+        itself.post(&path, json!({})).await.expect(404);
+    }
+    let send = format!("/v1/devices/{id}/commands");
+    itself.post(&send, json!({"name": "x"})).await.expect(403);
+}
+
+#[tokio::test]
 async fn a_secret_is_shown_once_and_replaced_while_the_old_one_works_on() {
     let world = need!(world().await);
     let serial_number = unique();

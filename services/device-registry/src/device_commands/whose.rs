@@ -108,9 +108,8 @@ pub(crate) fn told(tenant: Uuid) -> Condition {
 
 /// The device that is calling, if it is one.
 pub(crate) fn own_device(principal: &Principal) -> Option<Uuid> {
-    match principal.kind() {
-        // Whoever says so and has no id gets nothing.
-        "device" => Some(principal.id().parse().unwrap_or_default()),
+    match principal {
+        Principal::Device(id) => Some(*id),
         _ => None,
     }
 }
