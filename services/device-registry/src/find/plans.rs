@@ -166,18 +166,26 @@ impl Full {
             tenants: true,
             permissions: ALL_PERMISSIONS,
         };
-        let keys = ServiceKeys::default().with("tester", &key, everything);
+        let keys = ServiceKeys::default().with("device-registry", &key, everything);
         let verifier = Verifier::new(
             peers.clone(),
             keys.unwrap(),
             Revocations::default(),
             clock.clone(),
         );
-        let stack = crate::stack(store, clock.clone(), verifier, Settings::default());
+        let identity = ServiceIdentity::new("device-registry", &key, clock.clone());
+        let stack = crate::stack(
+            store,
+            clock,
+            peers.clone(),
+            identity.clone(),
+            verifier,
+            Settings::default(),
+        );
         peers.set(ServiceName::DeviceRegistry, stack);
         Self {
             peers,
-            identity: ServiceIdentity::new("tester", &key, clock),
+            identity,
             _folder: folder,
         }
     }
