@@ -207,7 +207,8 @@ async fn an_installation_is_the_same_on_postgresql() {
     let (by_token, by_revoked_token) = (bearer(&token), bearer(&revoked_token));
     // The device with the highest number is gone, and its number stays so.
     let (highest, path) = device(alice).await;
-    alice.delete(&path).await.expect(200);
+    let purged = format!("{path}?purge=true");
+    alice.delete(&purged).await.expect(200);
 
     let folder = world.server.installation.folder.path().to_owned();
     is_refused(

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::{ADMIN, Caller, Installation, PASSWORD, Server, Shape, log_in, unique};
-use test_database::Postgres;
+use test_database::{Postgres, free_port};
 use tokio::sync::mpsc;
 
 /// The tests name theirs.
@@ -176,7 +176,10 @@ async fn count(caller: &Caller) -> i64 {
 }
 
 async fn import_survives_a_kill(shape: Shape) {
+    // The program goes on where it was: at the same port.
+    let listen = format!("127.0.0.1:{}", free_port());
     let installation = need!(Installation::empty(shape).await);
+    let installation = installation.with(&[("MUSTER_LISTEN", &*listen)]);
     let mut server = Server::start_on(installation).await;
     let alice = log_in(&server.anybody(), ADMIN, PASSWORD, None).await;
     let key = json!({"displayName": "importer", "permissions": ["devices.write"]});

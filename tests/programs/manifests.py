@@ -25,7 +25,7 @@ CALLS = {
     "identity": {"tenancy", "key-management"},
     "tenancy": {"identity", "key-management"},
     "key-management": {"identity", "tenancy"},
-    "device-registry": {"key-management"},
+    "device-registry": {"identity", "tenancy", "key-management"},
     "init": {"identity", "tenancy"},
 }
 STORING = {"identity", "tenancy", "device-registry", "key-management"}
@@ -248,7 +248,10 @@ def network_is_who_calls_whom(overlay):
         for port in (443, 8081, 53, 5432):
             leaves = allows(policies, "Egress", of, None, port)
             stores = caller in STORING | {"migrate"} and "postgres" not in labels
-            check(leaves == (port == 53 or (port == 5432 and stores)), f"{overlay.name}: {caller} to the world, {port}")
+            # Webhooks.
+            calls_out = port == 443 and caller == "device-registry"
+            wanted = port == 53 or (port == 5432 and stores) or calls_out
+            check(leaves == wanted, f"{overlay.name}: {caller} to the world, {port}")
 
 
 def variables(overlay, container):
