@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::{ADMIN, Caller, Installation, PASSWORD, Server, Shape, log_in, unique};
 use test_database::{Postgres, free_port};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 /// The tests name theirs.
 const SHAPE: Shape = Shape::Sqlite;
@@ -163,6 +163,9 @@ async fn an_import_goes_on_after_a_kill_on_postgresql_and_makes_each_device_once
     import_survives_a_kill(Shape::Postgres).await;
 }
 
+/// One at a time has the PostgreSQL that is killed.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 /// Devices of the import that is killed.
 const FLEET: i64 = 6_000;
 /// How often.
@@ -176,6 +179,10 @@ async fn count(caller: &Caller) -> i64 {
 }
 
 async fn import_survives_a_kill(shape: Shape) {
+    let _alone = match shape {
+        Shape::Postgres => Some(ALONE.lock().await),
+        _ => None,
+    };
     // The program goes on where it was: at the same port.
     let listen = format!("127.0.0.1:{}", free_port());
     let installation = need!(Installation::empty(shape).await);
@@ -228,6 +235,10 @@ async fn import_survives_a_kill(shape: Shape) {
 }
 
 async fn survives_kills(shape: Shape) {
+    let _alone = match shape {
+        Shape::Postgres => Some(ALONE.lock().await),
+        _ => None,
+    };
     let installation = need!(Installation::empty(shape).await);
     let on_postgresql = installation.database_url.is_some();
     assert_eq!(on_postgresql, shape == Shape::Postgres);

@@ -49,7 +49,8 @@ pub(crate) enum Command {
     /// Devices of the tenant
     Device(Box<devices::Devices>),
     /// Commands: what devices are told
-    Command(Box<commands::Commands>),
+    #[command(name = "command")]
+    Commands(Box<commands::Commands>),
     /// Users that the tenant manages
     User(Box<users::Users>),
     /// Tenants that the caller may act for
@@ -69,7 +70,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::Token(tokens) => tokens.run().await,
         Command::KeyPolicy(policies) => policies.run().await,
         Command::Device(devices) => devices.run().await,
-        Command::Command(commands) => commands.run().await,
+        Command::Commands(commands) => commands.run().await,
         Command::User(users) => users.run().await,
         Command::Tenant(tenants) => tenants.run().await,
         Command::Audit(audit) => audit.run().await,

@@ -338,7 +338,7 @@ async fn a_key_is_changed_and_deleted_and_its_secret_shown_once(registry: Regist
     let mut client = ClaimKeyServiceClient::new(registry.peer());
     let list = registry.request(ListClaimKeysRequest::default());
     let listed = client.list_claim_keys(list).await.unwrap().into_inner();
-    assert_eq!(listed.claim_keys, [key.clone()]);
+    assert_eq!(listed.claim_keys, std::slice::from_ref(&key));
     assert!(!format!("{listed:?}").contains(&secret));
     let stale = ClaimKey {
         etag: "7".to_owned(),

@@ -153,7 +153,7 @@ impl By {
 
 /// The number, in the index of each tenant's own devices.
 pub(crate) fn position() -> SimpleExpr {
-    Expr::col(("devices", "position")).into()
+    Expr::col(("devices", "position"))
 }
 
 fn unknown() -> Error {

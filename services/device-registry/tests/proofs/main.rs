@@ -200,6 +200,7 @@ async fn eventually(registry: &Registry, pem: &str, wanted: Verdict) -> Verdict 
 
 /// The tables are taken away: what is remembered is answered without them.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "takes away what a store made")]
 async fn a_warm_answer_reads_no_table() {
     let registry = Registry::on_sqlite().await;
     let device = device(&registry, "s-1").await;
