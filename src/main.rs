@@ -66,3 +66,15 @@ async fn main() -> ExitCode {
         Command::Client(command) => client::run(command).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn every_command_can_be_asked_for() {
+        Cli::command().debug_assert();
+    }
+}

@@ -20,7 +20,7 @@ use crate::data_dir::{self, DataDir};
 
 /// The database that is meant, and what opens what it holds.
 #[derive(Args)]
-pub(super) struct Target {
+pub(super) struct KeyStore {
     #[command(flatten)]
     database: super::target::Target,
     #[command(flatten)]
@@ -48,7 +48,7 @@ enum MasterKeyAction {
     /// Print a new one
     New,
     /// Wrap by the new master key what the old one protects; harmless if it was done before
-    Rotate(Box<Target>),
+    Rotate(Box<KeyStore>),
 }
 
 #[derive(Args)]
@@ -65,7 +65,7 @@ pub(super) struct SigningKeys {
 #[derive(Subcommand)]
 enum SigningKeyAction {
     /// List the keys and what they do, newest last
-    List(Box<Target>),
+    List(Box<KeyStore>),
     /// Make a key, which signs in ten minutes: until then everybody has learned it
     Rotate {
         /// How it signs: ES256, EdDSA or RS256 [default: as the one that signs now]
@@ -75,14 +75,14 @@ enum SigningKeyAction {
         #[arg(long)]
         now: bool,
         #[command(flatten)]
-        target: Box<Target>,
+        target: Box<KeyStore>,
     },
     /// Revoke a key: within a second, everything that it signed is refused
     Revoke {
         /// The key, as its tokens name it
         kid: String,
         #[command(flatten)]
-        target: Box<Target>,
+        target: Box<KeyStore>,
     },
 }
 
@@ -101,9 +101,9 @@ pub(super) struct Peppers {
 #[derive(Subcommand)]
 enum PepperAction {
     /// List the peppers, and how many hashes of working secrets need each
-    List(Box<Target>),
+    List(Box<KeyStore>),
     /// Make a pepper for all hashes from now on
-    Rotate(Box<Target>),
+    Rotate(Box<KeyStore>),
 }
 
 impl MasterKeys {
@@ -170,7 +170,7 @@ impl Peppers {
     }
 }
 
-impl Target {
+impl KeyStore {
     /// The database of key management.
     async fn operator(&self) -> Result<Operator, Problems> {
         let clock = Clock::system();

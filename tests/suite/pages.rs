@@ -98,7 +98,9 @@ async fn a_call_is_made_from_the_page_of_all_documents() {
             "Yombo GW-API",
             "iottly",
             "SensorBucket",
-            "Device42"
+            "Device42",
+            "EMQX",
+            "Mosquitto"
         ])
     );
     authorize(&browser, "x-api-key", &key).await;

@@ -25,8 +25,12 @@ async fn status(address: &str, method: &str, path: &str, authorization: Option<&
     let mut answer = Vec::new();
     // What is no HTTP may be cut off.
     let _ = stream.read_to_end(&mut answer).await;
-    let line = String::from_utf8_lossy(&answer);
-    let code = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let answer = String::from_utf8_lossy(&answer);
+    // EMQX takes any status but 200 for a fault: it is refused by what is said.
+    if answer.contains(r#""result":"deny""#) {
+        return 403;
+    }
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     code.unwrap_or_default()
 }
 
