@@ -38,7 +38,7 @@ async fn a_command_is_queued_delivered_and_acknowledged(registry: Registry) {
     let sent = send(&registry, sent).await.unwrap();
     assert_eq!(sent.state(), State::Queued);
     assert_eq!((sent.attempt_count, sent.max_attempts), (0, 5));
-    assert_eq!(sent.sender, "service:tester");
+    assert_eq!(sent.sender, "service:device-registry");
     let [delivered] = &pull(&registry, &device, 0).await[..] else {
         panic!("one command waits");
     };
