@@ -175,20 +175,29 @@ async fn many_rows_are_counted_and_some_are_compared() {
         tables,
         [
             "claim_keys",
+            "command_batches",
+            "command_calls",
             "commands",
             "counters",
             "device_authorities",
+            "device_commands",
             "device_credentials",
             "device_labels",
             "device_quotas",
             "device_tags",
             "devices",
             "events",
+            "imports",
             "notes",
             "page_keys",
             "requests",
+            "sensors",
+            "site_ancestors",
             "sites",
-            "tags"
+            "tags",
+            "webhook_cursors",
+            "webhook_deliveries",
+            "webhooks"
         ]
     );
 }
