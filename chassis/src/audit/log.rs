@@ -44,7 +44,11 @@ impl EventLogService for EventLog {
         let reading = match req.position.as_str() {
             "" => {
                 let tx = self.store.global("follow the record of changes").await?;
-                tx.position::<Entity>().await?.into()
+                let now = tx.position::<Entity>().await?;
+                match req.from_now {
+                    true => now.into(),
+                    false => now.beginning().into(),
+                }
             }
             position => serde_json::from_str(position)
                 .map_err(|_| Error::invalid("position", "is no position of an answer"))?,

@@ -98,6 +98,17 @@ impl Position {
         })
     }
 
+    /// The moment at which nothing was there yet.
+    #[must_use]
+    pub fn beginning(self) -> Self {
+        Self {
+            low: 0,
+            next: 0,
+            running: Vec::new(),
+            ..self
+        }
+    }
+
     /// Whether everything was there that was there at the other one.
     pub fn shows_all_of(&self, other: &Self) -> bool {
         let hidden = |tx: &i64| *tx >= other.next || other.running.contains(tx);

@@ -363,8 +363,11 @@ mod tests {
             properties: Some(r#"{"floor": 3, "a \"b*": {"c": "x"}}"#.to_owned()),
             ..Default::default()
         };
+        let mut clauses = clauses(&wanted).unwrap();
+        // Fields of an object have no order.
+        clauses[3..].sort();
         assert_eq!(
-            clauses(&wanted).unwrap(),
+            clauses,
             [
                 "(number = 7 OR number = 8)",
                 "location.latitude <= 52.5",

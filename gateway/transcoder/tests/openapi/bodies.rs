@@ -49,7 +49,8 @@ fn streams_are_lines_or_arrays() {
         [
             "application/x-ndjson",
             "text/event-stream",
-            "application/json"
+            "application/json",
+            "text/csv"
         ]
     );
 }

@@ -24,6 +24,10 @@ use crate::device_row::message;
 use crate::entity::{device, device_tag, webhook, webhook_cursor, webhook_delivery};
 use proto::registry::webhook_delivery::State;
 
+/// Kept instead of a position that is lost.
+const FROM_NOW: &str = "now";
+/// How much older than a webhook an event may be, for clocks that differ.
+const OLDER: TimeDelta = TimeDelta::minutes(1);
 /// How long a process has a record for itself after each thing that it heard.
 const LEASE: TimeDelta = TimeDelta::seconds(15);
 /// How long until it is tried again to get it.
@@ -69,7 +73,10 @@ impl Source {
         };
         let peer = self.peers.get(self.service);
         let mut client = EventLogServiceClient::new(peer).max_decoding_message_size(64 << 20);
-        let request = self.identity.request(FollowEventsRequest { position })?;
+        let from_now = position == FROM_NOW;
+        let position = if from_now { String::new() } else { position };
+        let request = FollowEventsRequest { position, from_now };
+        let request = self.identity.request(request)?;
         let stream = client.follow_events(request).await;
         let mut stream = match stream {
             Ok(stream) => stream.into_inner(),
@@ -100,7 +107,7 @@ impl Source {
                 service,
                 "the record of changes is another one; events until now may be missing in webhooks"
             );
-            self.take(Vec::new(), "").await?;
+            self.take(Vec::new(), FROM_NOW).await?;
         }
         Err(status.into())
     }
@@ -196,6 +203,10 @@ impl Source {
             let tenant = webhook.tenant_id;
             for one in events.get(&tenant).into_iter().flatten() {
                 let event_type = event::event_type(one);
+                let oldest = (webhook.create_time - OLDER).timestamp();
+                if one.time.is_some_and(|time| time.seconds < oldest) {
+                    continue;
+                }
                 if !event::is_chosen(&chosen, &event_type) {
                     continue;
                 }
