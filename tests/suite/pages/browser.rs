@@ -112,7 +112,8 @@ impl Browser {
         let text = text.to_owned();
         let has = move |element: WebElement| {
             let text = text.clone();
-            async move { Ok(element.text().await?.contains(&text)) }
+            // What was drawn anew meanwhile is looked for again.
+            async move { Ok(element.text().await.is_ok_and(|all| all.contains(&text))) }
         };
         let query = self.driver().query(By::Css(selector)).with_filter(has);
         let found = query.first().await;
