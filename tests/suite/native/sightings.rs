@@ -59,14 +59,21 @@ impl Upload {
     /// The status and the body of the answer.
     async fn answer(mut self) -> (u16, Value) {
         let read = tokio::task::spawn_blocking(move || {
-            let mut answer = String::new();
-            self.0.read_to_string(&mut answer).unwrap();
-            answer
+            // Not to its end: after an early answer, the server listens on for a while.
+            let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+            loop {
+                let length = self.0.read(&mut piece).unwrap();
+                answer.extend_from_slice(&piece[..length]);
+                let text = String::from_utf8_lossy(&answer);
+                let body = text.find('{').zip(text.rfind('}'));
+                let body = body.and_then(|(from, to)| text.get(from..=to));
+                if let Some(body) = body.and_then(|body| serde_json::from_str(body).ok()) {
+                    return (text.split(' ').nth(1).unwrap().parse().unwrap(), body);
+                }
+                assert!(length > 0, "{text}");
+            }
         });
-        let answer = read.await.unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        let (from, to) = (answer.find('{').unwrap(), answer.rfind('}').unwrap());
-        (status, serde_json::from_str(&answer[from..=to]).unwrap())
+        read.await.unwrap()
     }
 
     async fn end(mut self) -> (u16, Value) {

@@ -152,6 +152,7 @@ impl Claim<'_> {
         let query = device::Entity::find()
             .filter(device::Column::SerialNumber.eq(&self.request.serial_number))
             .filter(device::Column::DeleteTime.is_null());
+        // Others that claim the same device wait here for what becomes of this.
         let there = tx.one(query).await?;
         if there.as_ref().map(|row| row.id) != (!self.is_new).then_some(self.device) {
             return Err(meanwhile());
@@ -179,8 +180,11 @@ impl Claim<'_> {
         let namesake = device::Entity::find()
             .filter(any_name(serial_number))
             .filter(device::Column::DeleteTime.is_null());
-        if tx.one(namesake).await?.is_some() {
-            return Err(claimed());
+        if let Some(namesake) = tx.one(namesake).await? {
+            return Err(match namesake.serial_number.as_deref() {
+                Some(theirs) if theirs == serial_number => meanwhile(),
+                _ => claimed(),
+            });
         }
         let display_name = match self.template.display_name.as_str() {
             "" => serial_number.clone(),
@@ -265,7 +269,7 @@ impl Claim<'_> {
             .filter(unused);
         match tx.delete(query).await? == numbers.len() as u64 {
             true => Ok(()),
-            false => Err(claimed()),
+            false => Err(meanwhile()),
         }
     }
 

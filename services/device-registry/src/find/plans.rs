@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
 
 use chassis::Clock;
 use chassis::caller::TenantId;
@@ -34,20 +34,15 @@ const OTHERS: u64 = 200;
 /// is filtered.
 const TOUCHED: u64 = 2_500;
 
-/// The plans of the queries that tests ran, by their tenants.
-static PLANS: Mutex<Vec<(Uuid, Vec<String>)>> = Mutex::new(Vec::new());
+thread_local! {
+    /// The plans of the queries that a test ran; each test has a thread to itself.
+    static PLANS: RefCell<Vec<Vec<String>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Has a query explained that is about to be run.
 pub(super) async fn note(tx: &ReadTx, query: &Select<Entity>) {
     let plan = tx.explain(query.clone()).await.unwrap();
-    let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
-    plans.push((tx.tenant().0, plan));
-}
-
-fn noted(tenant: Uuid) -> Vec<Vec<String>> {
-    let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_tenant = plans.extract_if(.., |(of, _)| *of == tenant);
-    of_tenant.map(|(_, plan)| plan).collect()
+    PLANS.with_borrow_mut(|plans| plans.push(plan));
 }
 
 /// The shapes of lists: what is asked for, and in which order.
@@ -146,7 +141,6 @@ fn shapes() -> Vec<ListDevicesRequest> {
         show_deleted: true,
         ..shape
     });
-    let deleted: Vec<_> = deleted.collect();
     shapes.extend(deleted);
     shapes
 }
@@ -213,7 +207,7 @@ impl Full {
             }
             for page in 1..=3 {
                 let answer = self.list(tenant, &shape).await;
-                let plans = noted(tenant);
+                let plans = PLANS.take();
                 assert!(!plans.is_empty());
                 for wrong in plans.iter().filter_map(|plan| wrong(&shape, plan)) {
                     let (filter, order) = (&shape.filter, &shape.order_by);
