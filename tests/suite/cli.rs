@@ -1,9 +1,8 @@
 //! The commands for people and scripts, run as they run them.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use crate::support::{ADMIN, PASSWORD, World, eventually, unique};
+use crate::support::{ADMIN, PASSWORD, World, eventually, output, unique};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -67,18 +66,10 @@ impl Terminal {
         command
             .args(arguments)
             .env("MUSTER_CONFIG_DIR", self.config.path())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         let input = input.to_owned();
-        let output = tokio::task::spawn_blocking(move || -> Output {
-            let mut child = command.spawn().unwrap();
-            // A command that reads nothing may have ended.
-            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-            child.wait_with_output().unwrap()
-        });
-        let output = output.await.unwrap();
+        let output = tokio::task::spawn_blocking(move || output(&mut command, &input));
+        let output = output.await.unwrap().unwrap();
         Told {
             code: output.status.code().unwrap(),
             out: String::from_utf8(output.stdout).unwrap(),

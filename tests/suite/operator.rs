@@ -10,7 +10,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ADMIN, Answer, Caller, Installation, PASSWORD, Server, Settings, Shape, muster, probe, unique,
+    ADMIN, Answer, Caller, Installation, PASSWORD, Server, Settings, Shape, muster, output, probe,
+    unique,
 };
 
 /// How long something may take on a machine that is busy.
@@ -38,7 +39,7 @@ async fn fails(arguments: &[&str], settings: &Settings) -> String {
     command
         .args(arguments)
         .envs(settings.iter().map(|(name, value)| (name, value)));
-    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = tokio::task::spawn_blocking(move || output(&mut command, ""));
     let output = output.await.unwrap().unwrap();
     assert!(!output.status.success(), "{arguments:?} must fail");
     String::from_utf8(output.stderr).unwrap()

@@ -1,5 +1,7 @@
 //! A gRPC client that knows no types: it takes everything from descriptors.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
@@ -28,6 +30,7 @@ pub fn path(method: &MethodDescriptor) -> String {
 pub async fn connect(url: &str) -> Channel {
     Channel::from_shared(url.to_owned())
         .unwrap()
+        .timeout(Duration::from_secs(300))
         .connect()
         .await
         .unwrap()

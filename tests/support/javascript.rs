@@ -1,8 +1,7 @@
 //! Programs in JavaScript: for Node.js, and for a page of another origin.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -11,7 +10,7 @@ use axum::routing::get;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::not_run;
+use super::{not_run, output};
 
 /// Where .ci/run installs the npm packages.
 const PACKAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/ci-node/node_modules");
@@ -47,15 +46,10 @@ pub async fn node(program: &str, settings: &Value) -> Option<Value> {
     let made = bundle(&program, "node", folder.path())?;
     let settings = settings.to_string();
     let run = move || {
-        let child = Command::new("node")
-            .arg(made)
-            .env("NO_PROXY", "127.0.0.1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
+        let mut command = Command::new("node");
+        command.arg(made).env("NO_PROXY", "127.0.0.1");
+        let output = match output(&mut command, &settings) {
+            Ok(output) => output,
             Err(error) => {
                 not_run(
                     "a program in Node.js",
@@ -64,10 +58,6 @@ pub async fn node(program: &str, settings: &Value) -> Option<Value> {
                 return None;
             }
         };
-        let mut input = child.stdin.take().unwrap();
-        input.write_all(settings.as_bytes()).unwrap();
-        drop(input);
-        let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
         Some(serde_json::from_slice(&output.stdout).unwrap())

@@ -25,11 +25,12 @@ use std::panic::Location;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-pub use process::{Settings, muster};
+pub use process::{Settings, muster, output};
 pub use server::{Installation, SERVICES, Server, Shape};
 
 /// What a test needs and may not be had here: then the test ends, and what was
@@ -90,7 +91,9 @@ impl Answer {
 
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     // A connection of its own for each call: runtimes come and go with tests.
+    // An answer that never comes fails a test, instead of holding up all.
     reqwest::Client::builder()
+        .timeout(Duration::from_secs(300))
         .pool_max_idle_per_host(0)
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -375,11 +378,11 @@ pub fn python_file(program: &Path, modules: &[&str], variables: &[(&str, &str)])
         not_run(&program.display().to_string(), &lack);
         return None;
     }
-    let output = Command::new(&interpreter)
+    let mut command = Command::new(&interpreter);
+    command
         .arg(program)
         .env("NO_PROXY", "127.0.0.1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .envs(variables.iter().copied())
-        .output();
-    Some(output.unwrap())
+        .envs(variables.iter().copied());
+    Some(output(&mut command, "").unwrap())
 }

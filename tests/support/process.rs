@@ -1,8 +1,10 @@
 //! The program, as processes that end with the tests.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What processes have written to standard error.
 pub type Log = Arc<Mutex<String>>;
@@ -94,15 +96,43 @@ impl Drop for Process {
     }
 }
 
+/// How long a program may take that comes to an end by itself.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// What a program prints that is given this input. One that hangs is killed: the
+/// test is to fail, and not all tests to wait for it.
+pub fn output(command: &mut Command, input: &str) -> io::Result<Output> {
+    let piped = || Stdio::piped();
+    let mut child = command
+        .stdin(piped())
+        .stdout(piped())
+        .stderr(piped())
+        .spawn()?;
+    // A program that reads nothing may have ended.
+    let _ = child
+        .stdin
+        .take()
+        .map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let (ended, watched) = mpsc::channel::<()>();
+    let id = child.id().to_string();
+    std::thread::spawn(move || {
+        if let Err(RecvTimeoutError::Timeout) = watched.recv_timeout(PATIENCE) {
+            let _ = Command::new("kill").args(["-KILL", &id]).status();
+        }
+    });
+    let output = child.wait_with_output();
+    drop(ended);
+    output
+}
+
 /// Runs a command of `muster` to its end, which must be a good one.
 pub async fn muster(arguments: &[&str], settings: &Settings) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
     command
         .args(arguments)
-        .envs(settings.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null());
+        .envs(settings.iter().map(|(name, value)| (name, value)));
     let told = format!("muster {}", arguments.join(" "));
-    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = tokio::task::spawn_blocking(move || output(&mut command, ""));
     let Output {
         status,
         stdout,
