@@ -11,7 +11,7 @@ use crate::support::{ADMIN, Caller, Installation, PASSWORD, Server, join, log_in
 const ENDS: &str = "auth:logout|changePassword|members/|:suspend|:disable|[}s]:revoke\
     |oauth2/revoke|surrender|keyPolicy";
 /// Streams without an end.
-const ENDLESS: &str = "revoked:watch|devices:watch";
+const ENDLESS: &str = "revoked:watch|devices:watch|ommands:receive";
 
 /// A server that takes any number of wrong credentials.
 async fn start() -> Option<Server> {

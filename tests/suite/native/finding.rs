@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{text, world};
-use crate::support::{Caller, unique};
+use crate::support::{Caller, altered, unique};
 
 /// Three devices with a label of their own, by which tests find only them.
 async fn three(caller: &Caller) -> (String, Vec<String>) {
@@ -103,12 +103,7 @@ async fn a_page_token_is_good_for_its_own_list_and_nobody_else() {
     let rest = list(&world.olga, &next).await;
     assert_eq!(names(&rest), ["valve"]);
 
-    let forged = format!("{}A", &token[..token.len() - 1]);
-    let forged = if forged == token {
-        token.replace('A', "B")
-    } else {
-        forged
-    };
+    let forged = altered(token);
     for (caller, query) in [
         (
             &world.olga,
