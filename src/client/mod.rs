@@ -12,6 +12,7 @@ mod failure;
 mod foreign;
 mod key_policy;
 mod login;
+mod mask;
 mod options;
 pub(crate) mod out;
 mod parse;
