@@ -25,6 +25,7 @@ mod tenants;
 mod tokens;
 mod transfer;
 mod users;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     /// Commands: what devices are told
     #[command(name = "command")]
     Commands(Box<commands::Commands>),
+    /// Webhooks: URLs that are told what changes
+    Webhook(Box<webhooks::Webhooks>),
     /// Users that the tenant manages
     User(Box<users::Users>),
     /// Tenants that the caller may act for
@@ -72,6 +75,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::KeyPolicy(policies) => policies.run().await,
         Command::Device(devices) => devices.run().await,
         Command::Commands(commands) => commands.run().await,
+        Command::Webhook(webhooks) => webhooks.run().await,
         Command::User(users) => users.run().await,
         Command::Tenant(tenants) => tenants.run().await,
         Command::Audit(audit) => audit.run().await,

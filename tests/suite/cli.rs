@@ -246,6 +246,7 @@ async fn help_tells_every_command() {
         "key-policy",
         "device",
         "command",
+        "webhook",
         "user",
         "tenant",
         "audit",
