@@ -4,6 +4,7 @@
 mod api_clients;
 mod api_keys;
 mod audit;
+mod claim_keys;
 mod commands;
 mod connect;
 mod credentials;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     KeyPolicy(Box<key_policy::Policies>),
     /// Devices of the tenant
     Device(Box<devices::Devices>),
+    /// Claim keys: what new devices register themselves with
+    ClaimKey(Box<claim_keys::ClaimKeys>),
     /// Commands: what devices are told
     #[command(name = "command")]
     Commands(Box<commands::Commands>),
@@ -74,6 +77,7 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::Token(tokens) => tokens.run().await,
         Command::KeyPolicy(policies) => policies.run().await,
         Command::Device(devices) => devices.run().await,
+        Command::ClaimKey(keys) => keys.run().await,
         Command::Commands(commands) => commands.run().await,
         Command::Webhook(webhooks) => webhooks.run().await,
         Command::User(users) => users.run().await,

@@ -245,6 +245,7 @@ async fn help_tells_every_command() {
         "token",
         "key-policy",
         "device",
+        "claim-key",
         "command",
         "webhook",
         "user",
