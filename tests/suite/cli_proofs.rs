@@ -214,8 +214,10 @@ async fn an_authority_is_trusted_changed_and_deleted() {
     assert_eq!(text(&made["certificate"]).trim(), AUTHORITY.trim());
     let id = text(&made["id"]);
     let update = ["device", "authority", "update", id];
-    let changes = ["--names", "external-id", "--any-device", "false"];
-    let changed = terminal.json(&[&update[..], &changes].concat()).await;
+    for changes in [["--names", "external-id"], ["--any-device", "false"]] {
+        terminal.json(&[&update[..], &changes].concat()).await;
+    }
+    let changed = terminal.json(&["device", "authority", "get", id]).await;
     assert_eq!(
         (
             &changed["names"],
@@ -330,6 +332,13 @@ async fn a_claim_key_keeps_of_its_template_what_is_not_said_to_change() {
         (&json!(""), &json!({"c": "8"}))
     );
     assert_eq!(changed["maxUses"], "9");
+    let renamed = terminal
+        .json(&[&update[..], &["--name", "late"]].concat())
+        .await;
+    assert_eq!(
+        (&renamed["displayName"], &renamed["template"]),
+        (&json!("late"), template)
+    );
     terminal.run(&update, "").await.failed(2);
 }
 

@@ -155,7 +155,10 @@ pub(super) struct Update {
 }
 
 #[derive(Args, Default)]
-#[group(required = true, multiple = true, args = ["device_name", "tags", "site", "labels", "device_state"])]
+#[group(required = true, multiple = true, args = [
+    "name", "description", "max_uses", "expires", "networks", "any_network", "new_template",
+    "device_name", "tags", "site", "labels", "device_state",
+])]
 struct Changes {
     /// How the claim key is shown to people
     #[arg(long)]

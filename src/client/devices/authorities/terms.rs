@@ -133,7 +133,7 @@ pub(super) struct Update {
 }
 
 #[derive(Args, Default)]
-#[group(required = true, multiple = true, args = ["named_by", "names"])]
+#[group(required = true, multiple = true, args = ["name", "any_device", "named_by", "names"])]
 struct Changes {
     /// How the authority is shown to people
     #[arg(long)]
