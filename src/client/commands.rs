@@ -250,10 +250,9 @@ impl Show for DeviceCommand {
         ]
     }
 
-    fn details(&self) -> Vec<(&'static str, String)> {
+    fn more(&self) -> Vec<(&'static str, String)> {
         let json = |fields: Option<&Struct>| fields.map(|f| struct_json(f).to_string());
-        let mut details: Vec<_> = Self::COLUMNS.iter().copied().zip(self.cells()).collect();
-        details.extend([
+        vec![
             (
                 "PARAMETERS",
                 json(self.parameters.as_ref()).unwrap_or_default(),
@@ -267,9 +266,7 @@ impl Show for DeviceCommand {
             ("RESULT", json(self.result.as_ref()).unwrap_or_default()),
             ("ERROR", self.error.clone()),
             ("SENDER", self.sender.clone()),
-        ]);
-        details.retain(|(_, value)| !value.is_empty());
-        details
+        ]
     }
 
     fn json(&self) -> Value {

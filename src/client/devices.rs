@@ -1,5 +1,7 @@
 //! `muster device`: devices of the tenant.
 
+mod authorities;
+mod credentials;
 mod show;
 
 pub(super) use show::struct_json;
@@ -30,7 +32,9 @@ const EXAMPLES: &str = "Examples:
   muster device list --output json | jq -r '.[].serialNumber'
   muster device get 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05
   muster device delete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 && muster device undelete 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05
-  muster device import fleet.csv --match-by serial-number --dry-run";
+  muster device import fleet.csv --match-by serial-number --dry-run
+  muster device credential create 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 --name 'soldered in'
+  muster device authority create --name 'Factory 2' --certificate ca.pem";
 
 /// Devices of the tenant.
 #[derive(Args)]
@@ -73,6 +77,10 @@ enum Action {
     },
     /// Show how many devices there are, and may be
     Quota,
+    /// What devices prove themselves by: secrets and certificates
+    Credential(Box<credentials::Credentials>),
+    /// Authorities (CA) whose certificates devices prove themselves by
+    Authority(Box<authorities::Authorities>),
 }
 
 #[derive(Args)]
@@ -137,24 +145,29 @@ impl Devices {
     /// Carries the action out.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let options = &self.options;
-        let client = DeviceServiceClient::new(options.connect().await?)
-            .max_decoding_message_size(MAX_ANSWER);
         match self.action {
-            Action::Create(device) => create(options, client, device).await,
-            Action::List(list) => list_matching(options, client, list).await,
-            Action::Get { id } => get(options, client, id).await,
-            Action::Delete { ids, purge } => delete(options, client, &ids, purge).await,
-            Action::Undelete { id } => undelete(options, client, id).await,
-            Action::Quota => quota(options, client).await,
+            Action::Create(device) => create(options, device).await,
+            Action::List(list) => list_matching(options, list).await,
+            Action::Get { id } => get(options, id).await,
+            Action::Delete { ids, purge } => delete(options, &ids, purge).await,
+            Action::Undelete { id } => undelete(options, id).await,
+            Action::Quota => quota(options).await,
             Action::Import(import) => import.run(options).await,
             Action::Export(export) => export.run(options).await,
+            Action::Credential(credentials) => credentials.run(options).await,
+            Action::Authority(authorities) => authorities.run(options).await,
         }
     }
 }
 
 type Client = DeviceServiceClient<Authorized>;
 
-async fn create(options: &Options, mut client: Client, device: Create) -> Result<(), Failure> {
+async fn client(options: &Options) -> Result<Client, Failure> {
+    let client = DeviceServiceClient::new(options.connect().await?);
+    Ok(client.max_decoding_message_size(MAX_ANSWER))
+}
+
+async fn create(options: &Options, device: Create) -> Result<(), Failure> {
     let request = CreateDeviceRequest {
         device_id: device.id.map(|id| id.to_string()).unwrap_or_default(),
         device: Some(Device {
@@ -168,11 +181,12 @@ async fn create(options: &Options, mut client: Client, device: Create) -> Result
         }),
         ..Default::default()
     };
-    let device = client.create_device(request).await?.into_inner();
-    options.server.output.one(&device)
+    let device = client(options).await?.create_device(request).await?;
+    options.server.output.one(&device.into_inner())
 }
 
-async fn list_matching(options: &Options, mut client: Client, list: List) -> Result<(), Failure> {
+async fn list_matching(options: &Options, list: List) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let filter = ListDevicesRequest {
         display_name: list.name,
         serial_number: list.serial_number,
@@ -203,21 +217,17 @@ async fn list_matching(options: &Options, mut client: Client, list: List) -> Res
     options.server.output.columns(&devices, &names, cells)
 }
 
-async fn get(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
+async fn get(options: &Options, id: Uuid) -> Result<(), Failure> {
     let request = GetDeviceRequest {
         id: id.to_string(),
         ..Default::default()
     };
-    let device = client.get_device(request).await?.into_inner();
-    options.server.output.one(&device)
+    let device = client(options).await?.get_device(request).await?;
+    options.server.output.one(&device.into_inner())
 }
 
-async fn delete(
-    options: &Options,
-    mut client: Client,
-    ids: &[Uuid],
-    purge: bool,
-) -> Result<(), Failure> {
+async fn delete(options: &Options, ids: &[Uuid], purge: bool) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let sentence = match ids {
         [id] => {
             let request = DeleteDeviceRequest {
@@ -240,16 +250,17 @@ async fn delete(
     options.server.output.said(&sentence, &json!({}))
 }
 
-async fn undelete(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
+async fn undelete(options: &Options, id: Uuid) -> Result<(), Failure> {
     let request = UndeleteDeviceRequest {
         id: id.to_string(),
         ..Default::default()
     };
-    let device = client.undelete_device(request).await?.into_inner();
-    options.server.output.one(&device)
+    let device = client(options).await?.undelete_device(request).await?;
+    options.server.output.one(&device.into_inner())
 }
 
-async fn quota(options: &Options, mut client: Client) -> Result<(), Failure> {
+async fn quota(options: &Options) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let quota = client.get_device_quota(GetDeviceQuotaRequest {}).await?;
     let quota = quota.into_inner();
     let limit = quota.device_limit.map(|limit| limit.to_string());

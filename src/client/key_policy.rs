@@ -8,6 +8,7 @@ use proto::keys::{GetKeyPolicyRequest, KeyPolicy, UpdateKeyPolicyRequest};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use super::mask::mask;
 use super::options::Options;
 use super::out::{self, Show};
 use super::parse;
@@ -88,7 +89,7 @@ impl From<OnLeak> for LeakAction {
 
 impl Changes {
     fn request(self) -> UpdateKeyPolicyRequest {
-        let all = [
+        let mask = mask([
             ("max_life", self.max_life.is_some()),
             ("expiry_required", self.expiry_required.is_some()),
             (
@@ -97,9 +98,7 @@ impl Changes {
             ),
             ("max_overlap", self.max_overlap.is_some()),
             ("leak_action", self.leak_action.is_some()),
-        ];
-        let named = all.into_iter().filter(|(_, named)| *named);
-        let paths = named.map(|(path, _)| path.to_owned()).collect();
+        ]);
         let span = |bound: Option<parse::Bound>| -> Option<TimeDelta> {
             bound.and_then(|parse::Bound(span)| span)
         };
@@ -114,7 +113,7 @@ impl Changes {
         };
         UpdateKeyPolicyRequest {
             key_policy: Some(policy),
-            update_mask: Some(prost_types::FieldMask { paths }),
+            update_mask: Some(mask),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod api_clients;
 mod api_keys;
 mod audit;
+mod claim_keys;
 mod commands;
 mod connect;
 mod credentials;
@@ -12,6 +13,7 @@ mod failure;
 mod foreign;
 mod key_policy;
 mod login;
+mod mask;
 mod options;
 pub(crate) mod out;
 mod parse;
@@ -24,6 +26,7 @@ mod tenants;
 mod tokens;
 mod transfer;
 mod users;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -48,9 +51,13 @@ pub(crate) enum Command {
     KeyPolicy(Box<key_policy::Policies>),
     /// Devices of the tenant
     Device(Box<devices::Devices>),
+    /// Claim keys: what new devices register themselves with
+    ClaimKey(Box<claim_keys::ClaimKeys>),
     /// Commands: what devices are told
     #[command(name = "command")]
     Commands(Box<commands::Commands>),
+    /// Webhooks: URLs that are told what changes
+    Webhook(Box<webhooks::Webhooks>),
     /// Users that the tenant manages
     User(Box<users::Users>),
     /// Tenants that the caller may act for
@@ -70,7 +77,9 @@ pub(crate) async fn run(command: Command) -> ExitCode {
         Command::Token(tokens) => tokens.run().await,
         Command::KeyPolicy(policies) => policies.run().await,
         Command::Device(devices) => devices.run().await,
+        Command::ClaimKey(keys) => keys.run().await,
         Command::Commands(commands) => commands.run().await,
+        Command::Webhook(webhooks) => webhooks.run().await,
         Command::User(users) => users.run().await,
         Command::Tenant(tenants) => tenants.run().await,
         Command::Audit(audit) => audit.run().await,

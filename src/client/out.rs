@@ -38,9 +38,16 @@ pub(crate) trait Show {
     /// As the JSON API has it, with every field.
     fn json(&self) -> Value;
 
-    /// Names and values when it is printed alone.
+    /// What is told beside the cells when it is printed alone.
+    fn more(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Names and values when it is printed alone, without those that are empty.
     fn details(&self) -> Vec<(&'static str, String)> {
-        Self::COLUMNS.iter().copied().zip(self.cells()).collect()
+        let cells = Self::COLUMNS.iter().copied().zip(self.cells());
+        let all = cells.chain(self.more());
+        all.filter(|(_, value)| !value.is_empty()).collect()
     }
 }
 
@@ -104,7 +111,7 @@ impl Output {
         }
     }
 
-    /// Prints something whose secret is shown only now.
+    /// Prints something whose secret, if it has one, is shown only now.
     pub(crate) fn with_secret<T: Show>(
         self,
         item: &T,
@@ -113,8 +120,10 @@ impl Output {
     ) -> Result<(), Failure> {
         self.object(&item.details(), json)?;
         match self {
-            Self::Json => Ok(()),
-            Self::Table => print(&format!("Secret (shown only now): {secret}")),
+            Self::Table if !secret.is_empty() => {
+                print(&format!("Secret (shown only now): {secret}"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -189,9 +198,20 @@ pub(crate) fn labels(labels: &HashMap<String, String>) -> String {
 
 /// An enum's value as people read it: `STATE_ACTIVE` is "active".
 pub(crate) fn state(name: &str) -> String {
-    name.trim_start_matches("STATE_")
+    word(name, "STATE_")
+}
+
+/// The same of an enum whose values begin otherwise.
+pub(crate) fn word(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix)
         .to_ascii_lowercase()
         .replace('_', " ")
+}
+
+/// What can be disabled, as people read it.
+pub(crate) fn active(disabled: bool) -> String {
+    let word = if disabled { "disabled" } else { "active" };
+    word.to_owned()
 }
 
 /// Prints a line to standard error.

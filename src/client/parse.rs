@@ -114,6 +114,11 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "write a network such as 192.0.2.0/24, or an address".to_owned())
 }
 
+/// Networks as the contract has them.
+pub(crate) fn written(networks: &[IpNet]) -> Vec<String> {
+    networks.iter().map(IpNet::to_string).collect()
+}
+
 /// Reads a label, `key=value`.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

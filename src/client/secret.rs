@@ -22,16 +22,36 @@ impl Source {
     /// Reads the secret; `what` names it to people.
     pub(crate) fn read(&self, what: &str) -> Result<String, Failure> {
         let text = match self.file.as_deref() {
-            Some(path) if path != Path::new("-") => fs::read_to_string(path)
-                .map_err(|e| Failure::caused(format!("can't read {}", path.display()), &e))?,
+            Some(path) => text_of(path, what)?,
             None if io::stdin().is_terminal() => ask(what)?,
-            _ => from_stdin(what)?,
+            None => from_stdin(what)?,
         };
-        match text.trim() {
-            "" => Err(Failure::new(format!("there is no {what} to read"))
-                .hint("send it to standard input, or name its file with --file")),
-            secret => Ok(secret.to_owned()),
-        }
+        let hint = "send it to standard input, or name its file with --file";
+        some(&text, what).map_err(|failure| failure.hint(hint))
+    }
+}
+
+/// Reads what a file holds, or standard input if it is `-`; `what` names it to people.
+pub(crate) fn read_file(path: &Path, what: &str) -> Result<String, Failure> {
+    let hint = match path == Path::new("-") {
+        true => "send it to standard input".to_owned(),
+        false => format!("is {} the right file?", path.display()),
+    };
+    some(&text_of(path, what)?, what).map_err(|failure| failure.hint(hint))
+}
+
+fn text_of(path: &Path, what: &str) -> Result<String, Failure> {
+    if path == Path::new("-") {
+        return from_stdin(what);
+    }
+    fs::read_to_string(path)
+        .map_err(|e| Failure::caused(format!("can't read {}", path.display()), &e))
+}
+
+fn some(text: &str, what: &str) -> Result<String, Failure> {
+    match text.trim() {
+        "" => Err(Failure::new(format!("there is no {what} to read"))),
+        secret => Ok(secret.to_owned()),
     }
 }
 

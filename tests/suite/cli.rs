@@ -46,13 +46,14 @@ impl Terminal {
 
     /// Logs the administrator in, in tenant A.
     pub(super) async fn logged_in(world: &World) -> Self {
+        Self::logged_in_to(world, &world.tenant_a).await
+    }
+
+    /// Logs the administrator in, in a tenant.
+    pub(super) async fn logged_in_to(world: &World, tenant: &str) -> Self {
         let terminal = Self::new();
         let arguments = ["login", "--server", &world.server.url, "--email", ADMIN];
-        let arguments = [
-            &arguments[..],
-            &["--password-stdin", "--tenant", &world.tenant_a],
-        ]
-        .concat();
+        let arguments = [&arguments[..], &["--password-stdin", "--tenant", tenant]].concat();
         terminal.run(&arguments, PASSWORD).await.ok();
         terminal
     }
@@ -235,6 +236,9 @@ async fn help_tells_every_command() {
         "token",
         "key-policy",
         "device",
+        "claim-key",
+        "command",
+        "webhook",
         "user",
         "tenant",
         "audit",

@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::cli::{Terminal, text};
-use crate::support::{ADMIN, PASSWORD, World, eventually, unique};
+use crate::support::{World, eventually, unique};
 
 /// A span in which nobody uses anything by accident.
 const QUIET: [&str; 3] = ["--watch", "--quiet-for", "1s"];
@@ -414,14 +414,7 @@ async fn a_client_of_another_system_goes_on_here() {
 async fn the_policy_for_keys_is_set_shown_and_kept() {
     let world = need!(World::shared().await);
     // In a tenant whose keys no other test makes.
-    let terminal = Terminal::new();
-    let login = ["login", "--server", &world.server.url, "--email", ADMIN];
-    let login = [
-        &login[..],
-        &["--password-stdin", "--tenant", &world.tenant_b],
-    ]
-    .concat();
-    terminal.run(&login, PASSWORD).await.ok();
+    let terminal = Terminal::logged_in_to(&world, &world.tenant_b).await;
     let rules = ["--max-life", "90d", "--expiry-required", "true"];
     let more = ["--permission", "devices.read", "--leak-action", "disable"];
     let set = [&["key-policy", "set"], &rules[..], &more].concat();

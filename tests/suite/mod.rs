@@ -3,7 +3,9 @@
 mod audit;
 pub(crate) mod cli;
 mod cli_keys;
+mod cli_proofs;
 mod cli_transfer;
+mod cli_webhooks;
 mod commands_dialects;
 mod contract;
 mod device42;

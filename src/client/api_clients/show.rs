@@ -21,13 +21,12 @@ impl Show for ApiClient {
 
     fn cells(&self) -> Vec<String> {
         let ttl = self.token_ttl.unwrap_or_default().seconds;
-        let state = if self.disabled { "disabled" } else { "active" };
         vec![
             self.id.clone(),
             self.display_name.clone(),
             self.client_key.clone(),
             format!("{ttl}s"),
-            state.to_owned(),
+            out::active(self.disabled),
             out::time_or(self.last_use_time.as_ref(), "never"),
             out::time(self.create_time.as_ref()),
             self.permissions.join(" "),
@@ -53,16 +52,13 @@ impl Show for ApiClient {
         })
     }
 
-    fn details(&self) -> Vec<(&'static str, String)> {
-        let mut details: Vec<_> = Self::COLUMNS.iter().copied().zip(self.cells()).collect();
+    fn more(&self) -> Vec<(&'static str, String)> {
         let foreign = if self.foreign { "yes" } else { "" };
-        let more = [
+        vec![
             ("OWNER", self.owner.clone()),
             ("CREATOR", self.creator.clone()),
             ("METADATA", out::labels(&self.metadata)),
             ("FOREIGN", foreign.to_owned()),
-        ];
-        details.extend(more.into_iter().filter(|(_, value)| !value.is_empty()));
-        details
+        ]
     }
 }

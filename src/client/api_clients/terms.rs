@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use clap::Args;
+use prost_types::FieldMask;
 use proto::keys::{
     ApiClient, CreateApiClientRequest, ImportApiClientRequest, UpdateApiClientRequest,
 };
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use super::client;
 use crate::client::failure::Failure;
 use crate::client::foreign::Foreign;
+use crate::client::mask::mask;
 use crate::client::options::Options;
 use crate::client::out::Show;
 use crate::client::parse;
@@ -122,16 +124,14 @@ struct Changes {
 }
 
 impl Changes {
-    fn paths(&self) -> Vec<String> {
-        let all = [
+    fn mask(&self) -> FieldMask {
+        mask([
             ("display_name", self.name.is_some()),
             ("permissions", self.permissions.is_some()),
             ("token_ttl", self.token_ttl.is_some()),
             ("disabled", self.disabled.is_some()),
             ("metadata", self.metadata.is_some() || self.no_metadata),
-        ];
-        let named = all.into_iter().filter(|(_, named)| *named);
-        named.map(|(path, _)| path.to_owned()).collect()
+        ])
     }
 
     fn into_client(self, id: Uuid) -> ApiClient {
@@ -148,9 +148,8 @@ impl Changes {
 }
 
 pub(super) async fn update(options: &Options, changed: Update) -> Result<(), Failure> {
-    let paths = changed.changes.paths();
     let request = UpdateApiClientRequest {
-        update_mask: Some(prost_types::FieldMask { paths }),
+        update_mask: Some(changed.changes.mask()),
         api_client: Some(changed.changes.into_client(changed.id)),
     };
     let client = client(options).await?.update_api_client(request).await?;

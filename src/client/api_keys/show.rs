@@ -34,8 +34,7 @@ impl Show for ApiKey {
         json(self)
     }
 
-    fn details(&self) -> Vec<(&'static str, String)> {
-        let mut details: Vec<_> = Self::COLUMNS.iter().copied().zip(self.cells()).collect();
+    fn more(&self) -> Vec<(&'static str, String)> {
         let foreign = match self.foreign_format() {
             ForeignFormat::Unspecified => String::new(),
             ForeignFormat::Base64IdSecret => "base64 of number and secret".to_owned(),
@@ -45,23 +44,20 @@ impl Show for ApiKey {
             0 => String::new(),
             limit => format!("{limit} requests a minute"),
         };
-        let metadata = out::labels(&self.metadata);
-        let more = [
+        vec![
             ("DESCRIPTION", self.description.clone()),
             ("OWNER", self.owner.clone()),
             ("CREATOR", self.creator.clone()),
             ("ENVIRONMENT", self.environment.clone()),
             ("NETWORKS", self.allowed_networks.join(" ")),
             ("LIMIT", limit),
-            ("METADATA", metadata),
+            ("METADATA", out::labels(&self.metadata)),
             ("FOREIGN", foreign),
             ("REVOKED", out::time(self.revoke_time.as_ref())),
             ("REASON", self.revoke_reason.clone()),
             ("LEAKED", out::time(self.leak_time.as_ref())),
             ("FOUND AT", self.leak_source.clone()),
-        ];
-        details.extend(more.into_iter().filter(|(_, value)| !value.is_empty()));
-        details
+        ]
     }
 }
 

@@ -3,6 +3,7 @@
 use chassis::{Clock, time::timestamp};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use prost_types::FieldMask;
 use proto::keys::{
     ApiKey, CreateApiKeyRequest, ForeignFormat, ImportApiKeyRequest, UpdateApiKeyRequest,
 };
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use super::{client, show};
 use crate::client::failure::Failure;
 use crate::client::foreign::Foreign;
+use crate::client::mask::mask;
 use crate::client::options::Options;
 use crate::client::parse;
 
@@ -56,16 +58,12 @@ impl Terms {
             description: self.description,
             permissions: self.permissions,
             expire_time: self.expires.map(|end| timestamp(end.after(now))),
-            allowed_networks: written(&self.networks),
+            allowed_networks: parse::written(&self.networks),
             metadata: self.metadata.into_iter().collect(),
             requests_per_minute: requests(self.requests_per_minute),
             ..Default::default()
         }
     }
-}
-
-fn written(networks: &[IpNet]) -> Vec<String> {
-    networks.iter().map(IpNet::to_string).collect()
 }
 
 /// What is too much is told by the server, with its bound.
@@ -161,8 +159,8 @@ struct Changes {
 }
 
 impl Changes {
-    fn paths(&self) -> Vec<String> {
-        let all = [
+    fn mask(&self) -> FieldMask {
+        mask([
             ("display_name", self.name.is_some()),
             ("description", self.description.is_some()),
             ("permissions", self.permissions.is_some()),
@@ -173,9 +171,7 @@ impl Changes {
             ),
             ("metadata", self.metadata.is_some() || self.no_metadata),
             ("requests_per_minute", self.requests_per_minute.is_some()),
-        ];
-        let named = all.into_iter().filter(|(_, named)| *named);
-        named.map(|(path, _)| path.to_owned()).collect()
+        ])
     }
 
     fn into_key(self, id: Uuid) -> ApiKey {
@@ -187,7 +183,7 @@ impl Changes {
             description: self.description.unwrap_or_default(),
             permissions: self.permissions.unwrap_or_default(),
             expire_time: expires.map(|end| timestamp(end.after(now))),
-            allowed_networks: written(&self.networks.unwrap_or_default()),
+            allowed_networks: parse::written(&self.networks.unwrap_or_default()),
             metadata: self.metadata.unwrap_or_default().into_iter().collect(),
             requests_per_minute: requests(self.requests_per_minute.unwrap_or_default()),
             ..Default::default()
@@ -196,9 +192,8 @@ impl Changes {
 }
 
 pub(super) async fn update(options: &Options, key: Update) -> Result<(), Failure> {
-    let paths = key.changes.paths();
     let request = UpdateApiKeyRequest {
-        update_mask: Some(prost_types::FieldMask { paths }),
+        update_mask: Some(key.changes.mask()),
         api_key: Some(key.changes.into_key(key.id)),
     };
     let key = client(options).await?.update_api_key(request).await?;

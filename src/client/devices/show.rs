@@ -100,9 +100,8 @@ impl Show for Device {
         USUAL.iter().map(|column| column.of(self)).collect()
     }
 
-    fn details(&self) -> Vec<(&'static str, String)> {
-        let mut details: Vec<_> = Self::COLUMNS.iter().copied().zip(self.cells()).collect();
-        details.extend([
+    fn more(&self) -> Vec<(&'static str, String)> {
+        vec![
             ("NUMBER", self.number.to_string()),
             ("DESCRIPTION", self.description.clone()),
             ("TAGS", self.tag_ids.join(" ")),
@@ -112,9 +111,7 @@ impl Show for Device {
             ("UPDATED", out::time(self.update_time.as_ref())),
             ("DELETED", out::time(self.delete_time.as_ref())),
             ("PURGED", out::time(self.purge_time.as_ref())),
-        ]);
-        details.retain(|(_, value)| !value.is_empty());
-        details
+        ]
     }
 
     fn json(&self) -> Value {

@@ -28,7 +28,7 @@ mod tenants;
 mod tokens;
 mod transfer;
 mod watch;
-mod webhooks;
+pub(crate) mod webhooks;
 
 use crate::support::{Answer, World};
 use serde_json::Value;

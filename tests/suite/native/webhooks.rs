@@ -16,9 +16,9 @@ use crate::support::{
 };
 
 /// What a receiver got: its headers and its body.
-type Received = Arc<Mutex<VecDeque<(HeaderMap, String)>>>;
+pub(crate) type Received = Arc<Mutex<VecDeque<(HeaderMap, String)>>>;
 
-async fn receive(listener: TcpListener) -> Received {
+pub(crate) async fn receive(listener: TcpListener) -> Received {
     let received = Received::default();
     let all = received.clone();
     let take = move |headers: HeaderMap, body: String| async move {
@@ -31,7 +31,7 @@ async fn receive(listener: TcpListener) -> Received {
 }
 
 /// An installation whose webhooks may call this machine.
-async fn installation() -> Option<Installation> {
+pub(crate) async fn installation() -> Option<Installation> {
     let open = [
         ("MUSTER_WEBHOOK_ALLOW_NETWORKS", "127.0.0.0/8"),
         ("MUSTER_WEBHOOK_ALLOW_HTTP", "true"),
