@@ -38,7 +38,7 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects, and what has errors of its own shape as they have.
-pub(crate) const ALL: [Dialect; 11] = [
+pub(crate) const ALL: [Dialect; 12] = [
     hardwario::DIALECT,
     hardwario::messages::DIALECT,
     yombo::DIALECT,
@@ -47,6 +47,7 @@ pub(crate) const ALL: [Dialect; 11] = [
     iottly::commands::DIALECT,
     sensorbucket::DIALECT,
     device42::DIALECT,
+    device42::customers::DIALECT,
     emqx::DIALECT,
     mosquitto::DIALECT,
     crate::oauth::DIALECT,
@@ -63,6 +64,7 @@ pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
         .with(iottly::commands::service(peers))
         .with(sensorbucket::service(peers))
         .with(device42::service(peers))
+        .with(device42::customers::service(peers))
         .with(emqx::service(peers))
         .with(mosquitto::service(peers))
 }

@@ -11,6 +11,7 @@ use proto::keys::api_client_service_client::ApiClientServiceClient;
 use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::token_service_client::TokenServiceClient;
 use proto::registry::command_service_client::CommandServiceClient;
+use proto::registry::customer_service_client::CustomerServiceClient;
 use proto::registry::device_authentication_service_client::DeviceAuthenticationServiceClient;
 use proto::registry::device_command_service_client::DeviceCommandServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
@@ -144,6 +145,7 @@ clients! {
     device_authentication: DeviceAuthenticationServiceClient at DeviceRegistry,
     tags: TagServiceClient at DeviceRegistry,
     sites: SiteServiceClient at DeviceRegistry,
+    customers: CustomerServiceClient at DeviceRegistry,
     sensors: SensorServiceClient at DeviceRegistry,
     commands: CommandServiceClient at DeviceRegistry,
     device_commands: DeviceCommandServiceClient at DeviceRegistry,
