@@ -38,9 +38,10 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects, and what has errors of its own shape as they have.
-pub(crate) const ALL: [Dialect; 12] = [
+pub(crate) const ALL: [Dialect; 13] = [
     hardwario::DIALECT,
     hardwario::messages::DIALECT,
+    hardwario::connectors::DIALECT,
     yombo::DIALECT,
     yombo::commands::DIALECT,
     iottly::DIALECT,
@@ -58,6 +59,7 @@ pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
     stack
         .with(hardwario::service(peers))
         .with(hardwario::messages::service(peers))
+        .with(hardwario::connectors::service(peers))
         .with(yombo::service(peers))
         .with(yombo::commands::service(peers))
         .with(iottly::service(peers))

@@ -18,6 +18,7 @@ use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::sensor_service_client::SensorServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
+use proto::registry::webhook_service_client::WebhookServiceClient;
 use proto::registry::{Device, GetDeviceRequest};
 use proto::tenancy::tenant_service_client::TenantServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -149,6 +150,7 @@ clients! {
     sensors: SensorServiceClient at DeviceRegistry,
     commands: CommandServiceClient at DeviceRegistry,
     device_commands: DeviceCommandServiceClient at DeviceRegistry,
+    webhooks: WebhookServiceClient at DeviceRegistry,
     api_keys: ApiKeyServiceClient at KeyManagement,
     api_clients: ApiClientServiceClient at KeyManagement,
     tokens: TokenServiceClient at KeyManagement,
