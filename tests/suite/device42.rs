@@ -806,7 +806,7 @@ async fn a_custom_field_that_cannot_be_put_is_refused_and_nothing_changes() {
                 400,
                 "related_field_name",
             ),
-            (format!("id={id}&key=a&value=%00"), 400, "attributes"),
+            (format!("id={id}&key=a&value=%00"), 400, "value"),
             (format!("id={id}&key=a&color=red"), 400, "color"),
         ] {
             let answer = admin.raw(Method::PUT, path, Some(FORM), &*rest).await;
@@ -1207,7 +1207,7 @@ async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
         ("/api/1.0/customers/", "name=c&color=red", "color"),
         ("/api/1.0/customers/", "name=c&notes=%FF", "notes"),
         ("/api/1.0/customers/", long.as_str(), "name"),
-        ("/api/1.0/buildings/", "name=b&groups=%00", "attributes"),
+        ("/api/1.0/buildings/", "name=b&groups=%00", "groups"),
         ("/api/1.0/buildings/", "name=b&color=red", "color"),
         ("/api/1.0/buildings/", long.as_str(), "name"),
     ] {
