@@ -65,6 +65,7 @@ async fn seen(caller: &Caller) -> Vec<Value> {
         "/v1/tags",
         "/v1/sites",
         "/v1/commands",
+        "/v1/customers",
         "/v1/users",
         "/v1/members",
         "/v1/me/tenants",
@@ -132,6 +133,8 @@ async fn fill(world: &World) {
     let site = alice.post("/v1/sites", site).await.expect(201);
     let command = json!({"name": "reboot", "displayName": strange, "description": strange});
     alice.post("/v1/commands", command).await.expect(201);
+    let customer = json!({"displayName": strange, "attributes": {"key": strange}});
+    alice.post("/v1/customers", customer).await.expect(201);
     for device in [
         json!({"displayName": "bare"}),
         json!({

@@ -179,6 +179,7 @@ async fn many_rows_are_counted_and_some_are_compared() {
             "command_calls",
             "commands",
             "counters",
+            "customers",
             "device_authorities",
             "device_commands",
             "device_credentials",

@@ -38,15 +38,17 @@ impl ErrorShape for Dialect {
 }
 
 /// All dialects, and what has errors of its own shape as they have.
-pub(crate) const ALL: [Dialect; 11] = [
+pub(crate) const ALL: [Dialect; 13] = [
     hardwario::DIALECT,
     hardwario::messages::DIALECT,
+    hardwario::connectors::DIALECT,
     yombo::DIALECT,
     yombo::commands::DIALECT,
     iottly::DIALECT,
     iottly::commands::DIALECT,
     sensorbucket::DIALECT,
     device42::DIALECT,
+    device42::customers::DIALECT,
     emqx::DIALECT,
     mosquitto::DIALECT,
     crate::oauth::DIALECT,
@@ -57,12 +59,14 @@ pub(crate) fn mount(stack: ServiceStack, peers: &Peers) -> ServiceStack {
     stack
         .with(hardwario::service(peers))
         .with(hardwario::messages::service(peers))
+        .with(hardwario::connectors::service(peers))
         .with(yombo::service(peers))
         .with(yombo::commands::service(peers))
         .with(iottly::service(peers))
         .with(iottly::commands::service(peers))
         .with(sensorbucket::service(peers))
         .with(device42::service(peers))
+        .with(device42::customers::service(peers))
         .with(emqx::service(peers))
         .with(mosquitto::service(peers))
 }

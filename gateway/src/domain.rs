@@ -11,12 +11,14 @@ use proto::keys::api_client_service_client::ApiClientServiceClient;
 use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::token_service_client::TokenServiceClient;
 use proto::registry::command_service_client::CommandServiceClient;
+use proto::registry::customer_service_client::CustomerServiceClient;
 use proto::registry::device_authentication_service_client::DeviceAuthenticationServiceClient;
 use proto::registry::device_command_service_client::DeviceCommandServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::sensor_service_client::SensorServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
 use proto::registry::tag_service_client::TagServiceClient;
+use proto::registry::webhook_service_client::WebhookServiceClient;
 use proto::registry::{Device, GetDeviceRequest};
 use proto::tenancy::tenant_service_client::TenantServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -144,9 +146,11 @@ clients! {
     device_authentication: DeviceAuthenticationServiceClient at DeviceRegistry,
     tags: TagServiceClient at DeviceRegistry,
     sites: SiteServiceClient at DeviceRegistry,
+    customers: CustomerServiceClient at DeviceRegistry,
     sensors: SensorServiceClient at DeviceRegistry,
     commands: CommandServiceClient at DeviceRegistry,
     device_commands: DeviceCommandServiceClient at DeviceRegistry,
+    webhooks: WebhookServiceClient at DeviceRegistry,
     api_keys: ApiKeyServiceClient at KeyManagement,
     api_clients: ApiClientServiceClient at KeyManagement,
     tokens: TokenServiceClient at KeyManagement,

@@ -1,5 +1,5 @@
 //! Tables of the device registry: devices, what marks and proves them, where
-//! they are and what they can be told.
+//! they are, whose, and what they can be told.
 use sea_orm_migration::prelude::*;
 
 mod m0001_devices;
@@ -10,6 +10,7 @@ mod m0006_webhooks;
 mod m0007_credentials;
 mod m0008_claims;
 mod m0009_device_commands;
+mod m0010_customers;
 
 /// The history.
 pub struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_credentials::Migration),
             Box::new(m0008_claims::Migration),
             Box::new(m0009_device_commands::Migration),
+            Box::new(m0010_customers::Migration),
         ]
     }
 }

@@ -160,7 +160,7 @@ fn full_name(short: &str) -> String {
 
 /// Things that are created, renamed and deleted alike: the service, the path
 /// and the field that names one.
-const KINDS: [[&str; 5]; 4] = [
+const KINDS: [[&str; 5]; 5] = [
     [
         "devices",
         "displayName",
@@ -181,6 +181,13 @@ const KINDS: [[&str; 5]; 4] = [
         "SiteService/CreateSite",
         "SiteService/UpdateSite",
         "SiteService/DeleteSite",
+    ],
+    [
+        "customers",
+        "displayName",
+        "CustomerService/CreateCustomer",
+        "CustomerService/UpdateCustomer",
+        "CustomerService/DeleteCustomer",
     ],
     [
         "commands",

@@ -124,6 +124,7 @@ struct Belongings {
     credential: String,
     authority: String,
     claim_key: String,
+    customer: String,
 }
 
 impl Belongings {
@@ -180,6 +181,7 @@ impl Belongings {
             authority: id("/v1/deviceAuthorities", authority).await,
             claim_key: id("/v1/claimKeys", json!({"displayName": MARK})).await,
             command: id("/v1/commands", json!({"name": MARK})).await,
+            customer: id("/v1/customers", json!({"displayName": MARK})).await,
             user: id("/v1/users", json!({"email": format!("{MARK}@example.com")})).await,
             api_key: id("/v1/apiKeys", json!({"displayName": MARK})).await,
             api_client: client["apiClient"]["id"].as_str().unwrap().to_owned(),
@@ -220,6 +222,7 @@ impl Belongings {
             ("id", "TagService") => text(&self.tag),
             ("id", "SiteService") => text(&self.site),
             ("id", "CommandService") => text(&self.command),
+            ("id", "CustomerService") => text(&self.customer),
             ("id", "UserService") => text(&self.user),
             ("id", "ApiKeyService") => text(&self.api_key),
             ("id", "ApiClientService") => text(&self.api_client),
@@ -235,7 +238,7 @@ impl Belongings {
     }
 
     /// All but the tenant's id: B is below A, and may know what it is below.
-    fn all(&self) -> [&str; 13] {
+    fn all(&self) -> [&str; 14] {
         [
             &self.device,
             &self.sensor,
@@ -250,6 +253,7 @@ impl Belongings {
             &self.credential,
             &self.authority,
             &self.claim_key,
+            &self.customer,
         ]
     }
 }

@@ -580,6 +580,7 @@ async fn a_device_is_added_changed_or_left_as_it_is() {
             "service_level": "",
             "in_service": false,
             "customer": "",
+            "customer_id": null,
             "notes": "hi",
             "tags": ["b"],
             "custom_fields": [],
@@ -672,6 +673,293 @@ async fn a_building_is_added_changed_or_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_buildings_tags_and_groups_are_kept_and_it_takes_a_new_name() {
+    let world = need!(World::shared().await);
+    let admin = password(&world);
+    let (name, renamed) = (unique(), unique());
+    let (mut number, mut called) = (None, &name);
+    let new_name = format!("&new_name={renamed}");
+    for (rest, flags, tags, groups) in [
+        ("&tags=leased,city", NEW, json!(["leased", "city"]), ""),
+        ("&tags=city", UNCHANGED, json!(["leased", "city"]), ""),
+        (
+            "&tags_remove=leased&groups=Corp:yes",
+            UPDATED,
+            json!(["city"]),
+            "Corp:yes",
+        ),
+        ("&tags=", UNCHANGED, json!(["city"]), "Corp:yes"),
+        ("&groups=", UPDATED, json!(["city"]), ""),
+        (&new_name, UPDATED, json!(["city"]), ""),
+    ] {
+        let body = format!("name={called}{rest}");
+        let put = admin.raw(Method::POST, "/api/1.0/buildings/", None, body);
+        let (_, id, told, changed) = written(&put.await);
+        if rest == new_name {
+            called = &renamed;
+        }
+        assert_eq!((&told, changed), (called, flags), "{rest}");
+        assert_eq!(*number.get_or_insert(id), id);
+        let shown = admin.get(&format!("/api/1.0/buildings/{id}/")).await;
+        let shown = shown.expect(200);
+        let kept = (&shown["tags"], &shown["groups"]);
+        assert_eq!(kept, (&tags, &json!(groups)), "{rest}");
+    }
+    // They mark no devices.
+    let listed = admin.get("/api/1.0/tags/?name=leased").await.expect(200);
+    assert_eq!(listed["tags"], json!([]));
+}
+
+/// Puts a custom field of a building or customer and answers what it came to.
+async fn put_field(caller: &Caller, path: &str, body: &str) -> (String, i64, String, [bool; 2]) {
+    written(&caller.raw(Method::PUT, path, Some(FORM), body).await)
+}
+
+#[tokio::test]
+async fn custom_fields_of_buildings_and_customers_are_put_and_shown() {
+    let world = need!(World::shared().await);
+    let admin = password(&world);
+    for (list, field, shown_as) in [
+        ("buildings", "building", "custom_fields"),
+        ("customers", "customer", "Custom Fields"),
+    ] {
+        let name = unique();
+        let path = format!("/api/1.0/{list}/");
+        let made = admin.form(&path, &[("name", &name)]).await;
+        let (_, id, _, _) = written(&made);
+        let one = format!("{path}{id}/");
+        let field = format!("/api/1.0/custom_fields/{field}/");
+        let (by_name, by_id) = (format!("name={name}"), format!("id={id}"));
+        for (which, rest, flags, shown) in [
+            (
+                &by_name,
+                "key=bldgID&value=42",
+                UPDATED,
+                json!([{"key": "bldgID", "value": "42", "notes": null}]),
+            ),
+            (
+                &by_id,
+                "key=bldgID&value=42&type=text&filterable=yes",
+                UNCHANGED,
+                json!([{"key": "bldgID", "value": "42", "notes": null}]),
+            ),
+            (
+                &by_id,
+                "key=bldgID&notes=from+the+deed",
+                UPDATED,
+                json!([{"key": "bldgID", "value": "42", "notes": "from the deed"}]),
+            ),
+            (
+                &by_name,
+                "key=bldgID&clear_value=yes",
+                UPDATED,
+                json!([{"key": "bldgID", "value": "", "notes": "from the deed"}]),
+            ),
+            (
+                &by_name,
+                "key=bldgID&clear_notes=yes&bulk_fields=b:2,a:1",
+                UPDATED,
+                json!([
+                    {"key": "a", "value": "1", "notes": null},
+                    {"key": "b", "value": "2", "notes": null},
+                ]),
+            ),
+        ] {
+            let body = format!("{which}&{rest}");
+            let (text, told, of, changed) = put_field(&admin, &field, &body).await;
+            assert_eq!(text, "custom key pair values added or updated");
+            assert_eq!((told, &of, changed), (id, &name, flags), "{rest}");
+            assert_eq!(admin.get(&one).await.expect(200)[shown_as], shown, "{rest}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_custom_field_that_cannot_be_put_is_refused_and_nothing_changes() {
+    let world = need!(World::shared().await);
+    let admin = password(&world);
+    for (list, path) in [
+        ("buildings", "/api/1.0/custom_fields/building/"),
+        ("customers", "/api/1.0/custom_fields/customer/"),
+        ("customers", "/api/1.0/customer/custom_field/"),
+    ] {
+        let name = unique();
+        let all = format!("/api/1.0/{list}/");
+        let (_, id, _, _) = written(&admin.form(&all, &[("name", &name)]).await);
+        let before = admin.get(&format!("{all}{id}/")).await.expect(200);
+        for (rest, status, what) in [
+            ("key=a&value=1".to_owned(), 400, "name"),
+            ("name=nobody&key=a&value=1".to_owned(), 404, "nobody"),
+            ("id=99999999&key=a&value=1".to_owned(), 404, "99999999"),
+            ("id=-1&key=a&value=1".to_owned(), 404, "-1"),
+            ("id=x&key=a&value=1".to_owned(), 400, "id"),
+            (format!("id={id}&value=1"), 400, "key"),
+            (
+                format!("id={id}&key=a&clear_value=maybe"),
+                400,
+                "clear_value",
+            ),
+            (format!("id={id}&bulk_fields=a"), 400, "bulk_fields"),
+            (format!("id={id}&key=a&groups=Corp:yes"), 400, "groups"),
+            (
+                format!("id={id}&key=a&type=related_field&related_field_name=rack"),
+                400,
+                "related_field_name",
+            ),
+            (format!("id={id}&key=a&value=%00"), 400, "value"),
+            (format!("id={id}&key=a&color=red"), 400, "color"),
+        ] {
+            let answer = admin.raw(Method::PUT, path, Some(FORM), &*rest).await;
+            refused_naming(&answer, status, what);
+        }
+        assert_eq!(admin.get(&format!("{all}{id}/")).await.expect(200), before);
+    }
+}
+
+#[tokio::test]
+async fn a_customer_is_added_changed_or_left_as_it_is_and_deleted() {
+    let world = need!(World::new().await);
+    let admin = password(&world);
+    let mut number = None;
+    for (kind, rest, flags) in [
+        (None, "&contact_info=555+Lane", NEW),
+        (Some(FORM), "&contact_info=555+Lane", UNCHANGED),
+        (None, "", UNCHANGED),
+        (Some(FORM), "&notes=pays&groups=Corp:yes", UPDATED),
+    ] {
+        let body = format!("name=ABC+Inc{rest}");
+        let put = admin.raw(Method::POST, "/api/1.0/customers/", kind, body);
+        let (text, id, name, changed) = written(&put.await);
+        assert_eq!(text, "customer added or updated");
+        assert_eq!((name.as_str(), changed), ("ABC Inc", flags), "{rest}");
+        assert_eq!(*number.get_or_insert(id), id);
+    }
+    let id = number.unwrap();
+    let path = format!("/api/1.0/customers/{id}/");
+    let mut customer = json!({
+        "id": id,
+        "name": "ABC Inc",
+        "contact_info": "555 Lane",
+        "notes": "pays",
+        "groups": "Corp:yes",
+        "Contacts": [],
+        "Custom Fields": [],
+        "devices_url": format!("/api/1.0/devices/customer_id/{id}/"),
+    });
+    assert_eq!(admin.get(&path).await.expect(200), customer);
+    let body = [("name", "ABC Inc"), ("new_name", "ABC"), ("groups", "")];
+    let (_, same, _, flags) = written(&admin.form("/api/1.0/customers", &body).await);
+    assert_eq!((same, flags), (id, UPDATED));
+    (customer["name"], customer["groups"]) = (json!("ABC"), json!(""));
+    assert_eq!(admin.get(&path).await.expect(200), customer);
+
+    admin.form("/api/1.0/customers/", &[("name", "Z")]).await;
+    let taken = admin.form("/api/1.0/customers/", &[("name", "Z"), ("new_name", "ABC")]);
+    refused_naming(&taken.await, 409, "display_name");
+    let found = admin.get("/api/1.0/customers/?name=ABC").await.expect(200);
+    let page = json!({"Customers": [customer], "total_count": 1, "limit": 1000, "offset": 0});
+    assert_eq!(found, page);
+    let second = admin.get("/api/1.0/customers/?limit=1&offset=1").await;
+    let second = second.expect(200);
+    assert_eq!(second["Customers"][0]["name"], "Z");
+    assert_eq!(
+        (&second["total_count"], &second["limit"], &second["offset"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+
+    let deleted = admin.delete(&path).await.expect(200);
+    assert_eq!(deleted, json!({"deleted": "true", "id": id.to_string()}));
+    refused(
+        &admin.get(&path).await,
+        404,
+        &format!("there is no customer {id}"),
+    );
+    refused_naming(&admin.delete(&path).await, 404, "customer");
+}
+
+#[tokio::test]
+async fn a_device_is_a_customers_by_name_or_id_and_follows_its_new_name() {
+    let world = need!(World::new().await);
+    let admin = password(&world);
+    let put = async |body: &str| {
+        let put = admin.raw(Method::POST, "/api/1.0/device/", Some(FORM), body);
+        written(&put.await)
+    };
+    let shown = async |number: i64| {
+        let path = format!("/api/1.0/devices/id/{number}/");
+        let device = admin.get(&path).await.expect(200);
+        (device["customer"].clone(), device["customer_id"].clone())
+    };
+    // Who is not known yet is added.
+    let (_, first, _, _) = put("name=a&customer=ABC").await;
+    let found = admin.get("/api/1.0/customers/?name=ABC").await.expect(200);
+    let abc = found["Customers"][0]["id"].as_i64().unwrap();
+    assert_eq!(shown(first).await, (json!("ABC"), json!(abc)));
+    let (_, second, _, _) = put(&format!("name=b&customer_id={abc}")).await;
+    put("name=c&customer=Other").await;
+    assert_eq!(put("name=a&customer=ABC").await.3, UNCHANGED);
+
+    let renamed = [("name", "ABC"), ("new_name", "ABC Inc")];
+    written(&admin.form("/api/1.0/customers/", &renamed).await);
+    let path = format!("/api/1.0/devices/customer_id/{abc}/");
+    let names = async |path: &str, list: &str| {
+        let page = admin.get(path).await.expect(200);
+        let devices = page[list].as_array().unwrap().iter();
+        let names: Vec<_> = devices.map(|d| d["name"].as_str().unwrap()).collect();
+        (names.join(" "), page["total_count"].as_i64().unwrap())
+    };
+    assert_eq!(names(&path, "Devices").await, ("a b".to_owned(), 2));
+    let paged = format!("{path}?limit=1&offset=1");
+    assert_eq!(names(&paged, "Devices").await, ("b".to_owned(), 2));
+    for (query, found) in [("ABC+Inc", ("a b", 2)), ("ABC", ("", 0))] {
+        let path = format!("/api/2.0/devices/?customer={query}");
+        assert_eq!(names(&path, "devices").await, (found.0.to_owned(), found.1));
+    }
+    let whole = admin.get(&path).await.expect(200);
+    let told = &whole["Devices"][1];
+    assert_eq!(told["customer"], "ABC Inc");
+    assert_eq!(
+        *told,
+        admin
+            .get(&format!("/api/1.0/devices/{second}"))
+            .await
+            .expect(200)
+    );
+
+    // Nobody's again; and nobody's when the customer is gone.
+    assert_eq!(put("name=a&customer=").await.3, UPDATED);
+    assert_eq!(shown(first).await, (json!(""), Value::Null));
+    admin
+        .delete(&format!("/api/1.0/customers/{abc}/"))
+        .await
+        .expect(200);
+    assert_eq!(shown(second).await, (json!(""), Value::Null));
+    refused_naming(&admin.get(&path).await, 404, "customer");
+}
+
+#[tokio::test]
+async fn who_may_only_look_changes_no_customers_and_no_custom_fields() {
+    let world = need!(World::shared().await);
+    let victor = world.alice.with(basic("victor@example.com", PASSWORD));
+    let made = victor.form("/api/1.0/customers/", &[("name", "c")]).await;
+    refused_naming(&made, 403, "devices.write");
+    let name = unique();
+    let admin = password(&world);
+    for (path, field, permission) in [
+        ("/api/1.0/buildings/", "building", "sites.write"),
+        ("/api/1.0/customers/", "customer", "devices.write"),
+    ] {
+        let (_, id, _, _) = written(&admin.form(path, &[("name", &name)]).await);
+        let field = format!("/api/1.0/custom_fields/{field}/");
+        let body = format!("id={id}&key=a&value=1");
+        let put = victor.raw(Method::PUT, &field, Some(FORM), body).await;
+        refused_naming(&put, 403, permission);
+        let deleted = victor.delete(&format!("{path}{id}/")).await;
+        refused_naming(&deleted, 403, permission);
+    }
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_with_the_count_of_all() {
     let world = need!(World::new().await);
     let admin = password(&world);
@@ -757,7 +1045,13 @@ async fn lists_come_in_pages_with_the_count_of_all() {
     assert_eq!(names["Devices"], json!([name]));
     let all = admin.get("/api/1.0/devices/all/?blankasnull=yes").await;
     let all = all.expect(200);
-    for blank in ["uuid", "asset_no", "customer", "service_level"] {
+    for blank in [
+        "uuid",
+        "asset_no",
+        "customer",
+        "customer_id",
+        "service_level",
+    ] {
         assert_eq!(all["Devices"][0][blank], Value::Null, "{blank}");
     }
 }
@@ -790,6 +1084,7 @@ async fn devices_are_found_by_all_that_is_kept_with_them() {
         ("type=virtual&service_level=gold", "b", 1),
         ("customer=ACME+%22B%22*", "a", 1),
         ("customer=ACME", "", 0),
+        ("customer=ACME+%22B%22*&type=cluster", "", 0),
         ("asset_no=7&name=a", "a", 1),
     ] {
         assert_eq!(names(query).await, (wanted.to_owned(), total), "{query}");
@@ -864,6 +1159,18 @@ async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
         ("/api/1.0/devices/serial/none/", 404, "none"),
         ("/api/1.0/buildings/77", 404, "77"),
         ("/api/1.0/buildings/x", 400, "building_id"),
+        ("/api/1.0/customers/?limit=x", 400, "limit"),
+        ("/api/1.0/customers/?color=red", 400, "color"),
+        ("/api/1.0/customers/77", 404, "there is no customer 77"),
+        ("/api/1.0/customers/-1/", 404, "customer"),
+        ("/api/1.0/customers/x", 400, "id"),
+        (
+            "/api/1.0/devices/customer_id/77/",
+            404,
+            "there is no customer 77",
+        ),
+        ("/api/1.0/devices/customer_id/0/", 404, "customer"),
+        ("/api/1.0/devices/customer_id/x/", 400, "customer_id"),
         ("/api/2.0/api_clients/77", 404, "77"),
         ("/api/2.0/api_clients/x", 400, "id"),
         ("/api/1.0/nothing/", 404, "path"),
@@ -888,7 +1195,19 @@ async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
         ("/api/1.0/device/", long.as_str(), "name"),
         ("/api/1.0/buildings/", "", "name"),
         ("/api/1.0/buildings/", "address=NY", "name"),
-        ("/api/1.0/buildings/", "name=b&groups=all", "groups"),
+        ("/api/1.0/device/", "name=d&customer_id=77", "customer_id"),
+        ("/api/1.0/device/", "name=d&customer_id=x", "customer_id"),
+        (
+            "/api/1.0/device/",
+            "name=d&customer=a&customer_id=1",
+            "customer_id",
+        ),
+        ("/api/1.0/customers/", "", "name"),
+        ("/api/1.0/customers/", "notes=x", "name"),
+        ("/api/1.0/customers/", "name=c&color=red", "color"),
+        ("/api/1.0/customers/", "name=c&notes=%FF", "notes"),
+        ("/api/1.0/customers/", long.as_str(), "name"),
+        ("/api/1.0/buildings/", "name=b&groups=%00", "groups"),
         ("/api/1.0/buildings/", "name=b&color=red", "color"),
         ("/api/1.0/buildings/", long.as_str(), "name"),
     ] {
@@ -911,7 +1230,12 @@ async fn what_cannot_be_asked_or_written_is_named_and_changes_nothing() {
     refused_naming(&xml.await, 415, "neither application/json");
     let patch = admin.patch("/api/1.0/device/", json!({})).await;
     refused_naming(&patch, 405, "method");
-    for path in ["/api/2.0/devices/", "/api/1.0/buildings/", "/api/1.0/tags/"] {
+    for path in [
+        "/api/2.0/devices/",
+        "/api/1.0/buildings/",
+        "/api/1.0/customers/",
+        "/api/1.0/tags/",
+    ] {
         let page = admin.get(path).await.expect(200);
         assert_eq!(page["total_count"], 0, "{path}");
     }
@@ -926,6 +1250,7 @@ async fn a_persons_password_works_on_every_api_path() {
         "/api/1.0/devices/all/",
         "/api/2.0/devices/",
         "/api/1.0/buildings/",
+        "/api/1.0/customers/",
         "/api/1.0/tags/",
         "/api/2.0/api_client_keys/",
         "/api/2.0/api_clients/",
@@ -960,12 +1285,18 @@ async fn things_of_another_tenant_are_not_found() {
     let fields = [("name", name.as_str()), ("serial_no", serial.as_str())];
     let (_, device, _, _) = written(&admin.form("/api/1.0/device/", &fields).await);
     let (_, building, _, _) = written(&admin.form("/api/1.0/buildings/", &fields[..1]).await);
+    let made = admin.form("/api/1.0/customers/", &fields[..1]).await;
+    let (_, customer, _, _) = written(&made);
+    let of = format!("/api/1.0/devices/customer_id/{customer}/");
+    admin.get(&of).await.expect(200);
+    refused_naming(&bob.get(&of).await, 404, "there is no customer");
     client(&world.alice, &["devices.read"]).await;
     let clients = admin.get("/api/2.0/api_clients/").await.expect(200);
     let client = clients["api_client"][0]["id"].clone();
     for path in [
         format!("/api/1.0/devices/{device}/"),
         format!("/api/1.0/buildings/{building}/"),
+        format!("/api/1.0/customers/{customer}/"),
         format!("/api/2.0/api_clients/{client}"),
     ] {
         let shown = admin.get(&path).await.expect(200);

@@ -599,6 +599,242 @@ async fn tags_are_created_shown_changed_and_deleted() {
     assert!(refused(&answer, 400).starts_with("color: "));
 }
 
+/// The collection of a space's connectors.
+fn connectors_of(space: &str) -> String {
+    format!("/v2/spaces/{space}/connectors")
+}
+
+/// A connector as the vendor's client writes one.
+fn scripted(name: &str) -> Value {
+    json!({
+        "direction": "up",
+        "name": name,
+        "retry_delays": [10, 30, 43200],
+        "state": "enabled",
+        "tags": [],
+        "transformation": "function main(job) {\r\n  return {\"url\": \"https://example.com/x\"}\r\n}",
+        "triggers": ["data", "config"],
+        "type": "webhook",
+    })
+}
+
+#[tokio::test]
+async fn connectors_are_created_shown_changed_and_deleted() {
+    let world = need!(World::new().await);
+    let (alice, space) = (&world.alice, &world.tenant_a);
+    let connectors = connectors_of(space);
+    let new = scripted("Tells the ERP");
+    let made = alice.post(&connectors, new.clone()).await.expect(201);
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    let mut connector = json!({
+        "id": made["id"], "space_id": space, "created_at": made["created_at"],
+        "url": "https://example.com/x", "secret": null,
+    });
+    for (field, value) in new.as_object().unwrap() {
+        connector[field] = value.clone();
+    }
+    let one = format!("{connectors}/{}", made["id"].as_str().unwrap());
+    assert_eq!(alice.get(&one).await.expect(200), connector);
+    assert_eq!(alice.get(&connectors).await.expect(200), json!([connector]));
+    // It is a webhook, which is never told of what Muster does not have.
+    let webhook = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let told = alice.get(&webhook).await.expect(200);
+    assert_eq!(
+        told["eventTypes"],
+        json!(["message.data", "message.config"])
+    );
+    assert_eq!(told["description"], "Tells the ERP");
+
+    // By its id, and by its name as the vendor's client does, which has no ids.
+    let change = json!({"id": made["id"], "state": "disabled", "retry_delays": [5]});
+    let changed = alice.put(&connectors, change).await.expect(200);
+    (connector["state"], connector["retry_delays"]) = (json!("disabled"), json!([5]));
+    assert_eq!(changed, connector);
+    let changed = alice.put(&connectors, new).await.expect(200);
+    (connector["state"], connector["retry_delays"]) = (json!("enabled"), json!([10, 30, 43200]));
+    assert_eq!(changed, connector);
+    // The whole as it was shown changes nothing.
+    let same = alice.put(&connectors, connector.clone()).await.expect(200);
+    assert_eq!(same, connector);
+
+    alice.delete(&one).await.expect(200);
+    let gone = format!("there is no connector {}", made["id"].as_str().unwrap());
+    assert_eq!(refused(&alice.get(&one).await, 404), gone);
+    assert_eq!(refused(&alice.delete(&one).await, 404), gone);
+    let change = json!({"id": made["id"], "state": "enabled"});
+    assert_eq!(refused(&alice.put(&connectors, change).await, 404), gone);
+    assert_eq!(alice.get(&connectors).await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_connector_is_told_of_musters_events_as_they_are() {
+    let world = need!(World::new().await);
+    let (alice, connectors) = (&world.alice, connectors_of(&world.tenant_a));
+    let new = json!({
+        "name": "watch",
+        "triggers": ["device.created", "tag.*"],
+        "url": "https://example.com/hook",
+    });
+    let made = alice.post(&connectors, new).await.expect(201);
+    assert_eq!(made["triggers"], json!(["device.created", "tag.*"]));
+    assert_eq!(
+        (
+            &made["transformation"],
+            &made["retry_delays"],
+            &made["state"]
+        ),
+        (&Value::Null, &json!([]), &json!("enabled"))
+    );
+    let change = json!({"name": "watch", "triggers": ["*"], "url": "https://example.com/all"});
+    let changed = alice.put(&connectors, change).await.expect(200);
+    let webhook = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let webhook = alice.get(&webhook).await.expect(200);
+    assert_eq!(webhook["eventTypes"], changed["triggers"]);
+    assert_eq!(webhook["url"], "https://example.com/all");
+    // One that was made elsewhere is a connector, too.
+    let body = json!({"url": "https://example.com/", "eventTypes": ["nothing.ever"]});
+    alice.post("/v1/webhooks", body).await.expect(201);
+    let listed = alice.get(&connectors).await.expect(200);
+    assert_eq!(listed[1]["triggers"], json!(["nothing.ever"]));
+    assert_eq!(
+        (&listed[1]["name"], &listed[1]["tags"]),
+        (&json!(""), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn connectors_come_in_pages_behind_the_one_that_was_received_last() {
+    let world = need!(World::new().await);
+    let (alice, connectors) = (&world.alice, connectors_of(&world.tenant_a));
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        let connector = alice.post(&connectors, scripted(name)).await.expect(201);
+        made.push(connector["id"].as_str().unwrap().to_owned());
+    }
+    let first = alice
+        .get(&format!("{connectors}?limit=2"))
+        .await
+        .expect(200);
+    assert_eq!(ids(&first), made[..2]);
+    let rest = format!("{connectors}?limit=100&offset={}", made[1]);
+    assert_eq!(ids(&alice.get(&rest).await.expect(200)), made[2..]);
+    let strange = format!("{connectors}?offset={NOBODY}");
+    assert_eq!(
+        refused(&alice.get(&strange).await, 400),
+        format!("offset: there is no connector {NOBODY}")
+    );
+}
+
+#[tokio::test]
+async fn what_no_webhook_can_do_is_refused_by_field() {
+    let world = need!(World::new().await);
+    let (alice, space) = (&world.alice, &world.tenant_a);
+    let connectors = connectors_of(space);
+    let kept = alice.post(&connectors, scripted("kept")).await.expect(201);
+    for (field, value, why) in [
+        ("name", Value::Null, "name: is required"),
+        ("name", json!(""), "name: is required"),
+        ("name", json!("n".repeat(1001)), "name: "),
+        ("direction", json!("down"), "direction: must be up"),
+        ("type", json!("mqtt"), "type: must be webhook"),
+        (
+            "state",
+            json!("asleep"),
+            "state: must be enabled or disabled",
+        ),
+        ("tags", json!([{"id": TAG}]), "tags: must be empty"),
+        ("tags", json!("x"), "tags: "),
+        ("triggers", json!(["data", "data"]), "triggers: "),
+        ("triggers", json!("data"), "triggers: "),
+        (
+            "triggers",
+            json!(["data", "device.created"]),
+            "transformation: ",
+        ),
+        ("transformation", Value::Null, "url: is required"),
+        ("transformation", json!("return {}"), "url: is required"),
+        ("transformation", json!(5), "transformation: "),
+        (
+            "url",
+            json!("http://example.com/"),
+            "url: must begin with https",
+        ),
+        ("url", json!("https://10.0.0.1/"), "url: must not be"),
+        ("url", json!("nowhere"), "url: must be a URL"),
+        ("retry_delays", json!([-1]), "retry_delays[0]: "),
+        ("retry_delays", json!(["soon"]), "retry_delays[0]: "),
+        ("space_id", json!(world.tenant_b), "space_id: "),
+        ("id", json!(NOBODY), "id: is chosen"),
+        ("colour", json!("red"), "colour: "),
+    ] {
+        let mut body = scripted("new");
+        body[field] = value.clone();
+        let told = refused(&alice.post(&connectors, body).await, 400);
+        assert!(told.starts_with(why), "{field} {value}: {told}");
+    }
+    let odd = json!({"name": "new", "url": "https://example.com/", "triggers": ["*", "no event"]});
+    let told = refused(&alice.post(&connectors, odd).await, 400);
+    assert!(told.starts_with("triggers[1]: "), "{told}");
+    for (change, status, why) in [
+        (json!({}), 400, "id: is required, or a name".to_owned()),
+        (json!({"id": "x"}), 400, "id: ".to_owned()),
+        (
+            json!({"name": "nobody"}),
+            404,
+            "there is no connector nobody".to_owned(),
+        ),
+        (
+            json!({"id": kept["id"], "triggers": ["device.*"]}),
+            400,
+            "transformation: ".to_owned(),
+        ),
+        (
+            json!({"id": kept["id"], "url": ""}),
+            400,
+            "url: is required".to_owned(),
+        ),
+    ] {
+        let told = refused(&alice.put(&connectors, change.clone()).await, status);
+        assert!(told.starts_with(&why), "{change}: {told}");
+    }
+    alice.post(&connectors, scripted("kept")).await.expect(201);
+    let twice = alice.put(&connectors, scripted("kept")).await;
+    assert!(refused(&twice, 400).starts_with("name: several have it"));
+    assert_eq!(ids(&alice.get(&connectors).await.expect(200)).len(), 2);
+}
+
+#[tokio::test]
+async fn connectors_take_the_permissions_of_webhooks_and_are_of_one_space() {
+    let world = need!(World::new().await);
+    let connectors = connectors_of(&world.tenant_a);
+    let made = world
+        .alice
+        .post(&connectors, scripted("a"))
+        .await
+        .expect(201);
+    let id = made["id"].as_str().unwrap();
+    let lacks = "the caller does not hold the permission";
+    let reader = world.alice.key_holder(&["webhooks.read"]).await;
+    reader.get(&format!("{connectors}/{id}")).await.expect(200);
+    let answer = reader.post(&connectors, scripted("b")).await;
+    assert_eq!(refused(&answer, 403), format!("{lacks} webhooks.write"));
+    let answer = world.victor.get(&connectors).await;
+    assert_eq!(refused(&answer, 403), format!("{lacks} webhooks.read"));
+    // In another space it is not there.
+    let theirs = connectors_of(&world.tenant_b);
+    let foreign = world.bob.get(&format!("{theirs}/{id}")).await;
+    assert_eq!(
+        refused(&foreign, 404),
+        format!("there is no connector {id}")
+    );
+    let change = json!({"id": id, "state": "disabled"});
+    refused(&world.bob.put(&theirs, change).await, 404);
+    refused(&world.bob.delete(&format!("{theirs}/{id}")).await, 404);
+    assert_eq!(world.bob.get(&theirs).await.expect(200), json!([]));
+    let anybody = world.server.anybody();
+    assert_eq!(refused(&anybody.get(&connectors).await, 401), NO_CREDENTIAL);
+}
+
 #[tokio::test]
 async fn numbers_are_unique_in_a_space_and_free_in_another() {
     let world = need!(World::new().await);

@@ -1,8 +1,10 @@
-//! Device42: tokens by name, devices, buildings (Muster's sites) and API
-//! clients, as its documentation and clients have them.
+//! Device42: tokens by name, devices, buildings (Muster's sites), customers and
+//! API clients, as its documentation and clients have them.
 
+mod attributes;
 mod buildings;
 mod clients;
+pub(super) mod customers;
 mod devices;
 mod look;
 mod refusal;
@@ -23,6 +25,9 @@ use tonic::{Request, Response, Status};
 
 use self::values::{Page, Written, deleted};
 use crate::domain::Domain;
+
+/// What is said of a custom field that was put.
+const FIELD_PUT: &str = "custom key pair values added or updated";
 
 pub(super) const DIALECT: super::Dialect = super::Dialect {
     service: "muster.dialect.device42.v1.Device42Service",
@@ -107,7 +112,7 @@ impl Device42Service for Device42 {
         let (domain, wanted) = self.open(request).await?;
         let page = Page::new(wanted.limit, wanted.offset)?;
         let nulls = values::flag("blankasnull", &wanted.blankasnull)?;
-        let (found, total) = devices::list(&domain, devices::filters(wanted), page).await?;
+        let (found, total) = devices::list(&domain, look::filters(wanted), page).await?;
         let devices = found.into_iter().map(|d| devices::name(d, nulls)).collect();
         Ok(Response::new(dialect::ListDeviceNamesResponse {
             devices,
@@ -187,8 +192,7 @@ impl Device42Service for Device42 {
     ) -> Result<Response<dialect::WriteResponse>, Status> {
         let (domain, wanted) = self.open(request).await?;
         let (device, written) = look::put_custom_field(&domain, wanted).await?;
-        let text = "custom key pair values added or updated";
-        Ok(written.response(text, device.number, &device.display_name))
+        Ok(written.response(FIELD_PUT, device.number, &device.display_name))
     }
 
     async fn list_buildings(
@@ -234,6 +238,15 @@ impl Device42Service for Device42 {
         let delete = proto::registry::DeleteSiteRequest { id: site.id };
         domain.sites().delete_site(domain.request(delete)).await?;
         Ok(deleted(site.number))
+    }
+
+    async fn put_building_field(
+        &self,
+        request: Request<dialect::PutBuildingFieldRequest>,
+    ) -> Result<Response<dialect::WriteResponse>, Status> {
+        let (domain, wanted) = self.open(request).await?;
+        let (site, written) = buildings::put_field(&domain, &wanted).await?;
+        Ok(written.response(FIELD_PUT, site.number, &site.display_name))
     }
 
     async fn list_tags(

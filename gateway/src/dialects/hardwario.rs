@@ -2,6 +2,7 @@
 //! generations of paths, and all of them are served: flat ones, for a token of
 //! a space; and those below a space, for a user's token or an API key.
 
+pub(super) mod connectors;
 pub(super) mod messages;
 mod refusal;
 mod shape;

@@ -1,5 +1,6 @@
 //! `google.protobuf.Struct` as JSON, and back.
 
+use chassis::{Error, Result};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use serde_json::{Map, Number, Value as Json};
@@ -16,6 +17,18 @@ pub(crate) fn to_json(attributes: &Struct) -> Option<Json> {
         .map(|(key, value)| Some((text(key)?, value_to_json(value)?)))
         .collect::<Option<Map<_, _>>>()?;
     Some(Json::Object(object))
+}
+
+/// Attributes as a column keeps them, or which field can't be kept.
+pub(crate) fn column(field: &str, attributes: Option<&Struct>) -> Result<Option<Json>> {
+    let Some(attributes) = attributes else {
+        return Ok(None);
+    };
+    let json = to_json(attributes).ok_or_else(|| {
+        let text = "must have finite numbers and texts without NUL only";
+        Error::invalid(field, text)
+    })?;
+    Ok(Some(json))
 }
 
 fn value_to_json(value: &Value) -> Option<Json> {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use chassis::Result;
 use chassis::time::timestamp;
-use chassis::{Error, Result};
 use proto::registry::{Device, Location};
 use sea_orm::ActiveValue::Set;
 use serde_json::Value as Json;
@@ -69,7 +69,10 @@ pub(crate) fn columns(device: &Device) -> Result<ActiveModel> {
         code: Set(unless_empty(&device.code)),
         description: Set(device.description.clone()),
         labels: Set(labels_to_json(device)),
-        attributes: Set(attributes_to_json(device)?),
+        attributes: Set(attributes::column(
+            "device.attributes",
+            device.attributes.as_ref(),
+        )?),
         site_id: Set(ids::parse_optional("device.site_id", &device.site_id)?),
         latitude: Set(location.latitude),
         longitude: Set(location.longitude),
@@ -90,19 +93,6 @@ fn labels_to_json(device: &Device) -> Json {
     labels
         .map(|(key, value)| (key.clone(), Json::from(value.as_str())))
         .collect()
-}
-
-fn attributes_to_json(device: &Device) -> Result<Option<Json>> {
-    let Some(attributes) = &device.attributes else {
-        return Ok(None);
-    };
-    let json = attributes::to_json(attributes).ok_or_else(|| {
-        Error::invalid(
-            "device.attributes",
-            "must have finite numbers and texts without NUL only",
-        )
-    })?;
-    Ok(Some(json))
 }
 
 /// A device as the contract has it.

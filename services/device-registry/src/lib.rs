@@ -1,5 +1,5 @@
 //! The device registry: which devices a tenant has, what marks them, where
-//! they are and what they can be told. Each `<noun>s` module answers the
+//! they are, whose, and what they can be told. Each `<noun>s` module answers the
 //! calls about one kind of resource; the other modules hold what they share:
 //! how lists are paged, etags compared and ids chosen.
 
@@ -12,6 +12,7 @@ mod claims;
 mod commands;
 mod counts;
 mod credentials;
+mod customers;
 mod device_commands;
 mod device_filter;
 mod device_row;
@@ -47,6 +48,7 @@ use chassis::{Clock, audit};
 use chrono::TimeDelta;
 use proto::registry::claim_key_service_server::ClaimKeyServiceServer;
 use proto::registry::command_service_server::CommandServiceServer;
+use proto::registry::customer_service_server::CustomerServiceServer;
 use proto::registry::device_authentication_service_server::DeviceAuthenticationServiceServer;
 use proto::registry::device_authority_service_server::DeviceAuthorityServiceServer;
 use proto::registry::device_command_service_server::DeviceCommandServiceServer;
@@ -147,6 +149,10 @@ pub fn stack(
             clock: clock.clone(),
         },
     );
+    let customers = customers::Customers {
+        store: store.clone(),
+        clock: clock.clone(),
+    };
     let watches = watch::Watches::new(store.clone(), clock.clone());
     let sensors = sensors::Sensors {
         store: store.clone(),
@@ -158,6 +164,7 @@ pub fn stack(
         .with(DeviceTransferServiceServer::new(transfer))
         .with(TagServiceServer::new(tags))
         .with(SiteServiceServer::new(sites))
+        .with(CustomerServiceServer::new(customers))
         .with(SensorServiceServer::new(sensors))
         .with(CommandServiceServer::new(commands))
         .with(DeviceCommandServiceServer::new(device_commands))

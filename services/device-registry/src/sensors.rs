@@ -193,15 +193,7 @@ fn matching(request: &ListSensorsRequest) -> Result<Select<sensor::Entity>> {
 
 /// The columns that the creator of a sensor, or who changes it, sets.
 fn columns(sensor: Sensor) -> Result<sensor::ActiveModel> {
-    let attributes = match &sensor.attributes {
-        None => None,
-        Some(attributes) => Some(attributes::to_json(attributes).ok_or_else(|| {
-            Error::invalid(
-                "sensor.attributes",
-                "must have finite numbers and texts without NUL only",
-            )
-        })?),
-    };
+    let attributes = attributes::column("sensor.attributes", sensor.attributes.as_ref())?;
     let external_id = sensor.external_id;
     Ok(sensor::ActiveModel {
         code: Set(sensor.code),

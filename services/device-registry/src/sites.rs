@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::entity::{device, site};
 use crate::paged::paged;
-use crate::{counts, etag, ids, site_tree};
+use crate::{attributes, counts, etag, ids, site_tree};
 use chassis::mask::{Fields, field};
 
 /// What updates may change.
@@ -33,6 +33,7 @@ const FIELDS: Fields<Site> = Fields {
         field!(notes),
         field!(parent_id),
         field!(location),
+        field!(attributes),
     ],
     output: &[
         "id",
@@ -67,7 +68,7 @@ impl SiteService for Sites {
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
-            ..columns(wanted)
+            ..columns(wanted)?
         };
         let created = self.store.change(&caller, ("sites", id), async |tx| {
             let row = tx.insert(row).await.map_err(taken)?;
@@ -133,7 +134,7 @@ impl SiteService for Sites {
                 number: Unchanged(number),
                 update_time: Set(now),
                 revision: Set(revision + 1),
-                ..columns(merged)
+                ..columns(merged)?
             });
             Ok(message(row.await.map_err(taken)?, &around))
         });
@@ -236,10 +237,11 @@ fn matching(request: &ListSitesRequest, tenant: TenantId) -> Result<Select<site:
 }
 
 /// The columns that the creator of a site, or who changes it, sets.
-fn columns(site: Site) -> site::ActiveModel {
+fn columns(site: Site) -> Result<site::ActiveModel> {
+    let attributes = attributes::column("site.attributes", site.attributes.as_ref())?;
     let location = site.location.unwrap_or_default();
     let place = location.description;
-    site::ActiveModel {
+    Ok(site::ActiveModel {
         display_name: Set(site.display_name),
         address: Set(site.address),
         contact_name: Set(site.contact_name),
@@ -249,8 +251,9 @@ fn columns(site: Site) -> site::ActiveModel {
         longitude: Set(location.longitude),
         altitude: Set(location.altitude),
         location_description: Set((!place.is_empty()).then_some(place)),
+        attributes: Set(attributes),
         ..Default::default()
-    }
+    })
 }
 
 /// A site as the contract has it, which lies in some others.
@@ -272,6 +275,7 @@ fn message(row: site::Model, around: &[Uuid]) -> Site {
         create_time: Some(timestamp(row.create_time)),
         update_time: Some(timestamp(row.update_time)),
         etag: etag::of(row.revision),
+        attributes: row.attributes.as_ref().map(attributes::from_json),
         parent_id: around.last().map(Uuid::to_string).unwrap_or_default(),
         ancestor_ids: around.iter().map(Uuid::to_string).collect(),
         location: (location != Location::default()).then_some(location),

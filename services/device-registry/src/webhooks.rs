@@ -114,7 +114,7 @@ impl WebhookService for Webhooks {
             revision: Set(1),
             disabled_reason: Set(String::new()),
             secret: Set(secret.clone()),
-            ..row::columns(&wanted)
+            ..row::columns(&wanted)?
         };
         let created = self.store.change(&caller, ("webhooks", id), async |tx| {
             tx.insert(row)
@@ -179,7 +179,7 @@ impl WebhookService for Webhooks {
                 update_time: Set(now),
                 revision: Set(revision + 1),
                 disabled_reason: Set(String::new()),
-                ..row::columns(&merged)
+                ..row::columns(&merged)?
             };
             if was_disabled && !merged.disabled {
                 change.failing_since = Set(None);

@@ -1,4 +1,4 @@
-//! Sites that lie in each other, tags that merge, sensors: over HTTP.
+//! Sites that lie in each other, tags that merge, sensors, customers: over HTTP.
 
 use serde_json::{Value, json};
 
@@ -50,6 +50,63 @@ async fn sites_are_a_tree_that_can_be_changed_and_looked_through() {
     assert_eq!(moved.expect(200)["ancestorIds"], json!([town["id"]]));
     let outermost = ids(olga, "/v1/sites?outermost=true&pageSize=1000").await;
     assert!(outermost.contains(&town["id"]) && !outermost.contains(&room["id"]));
+}
+
+#[tokio::test]
+async fn customers_are_found_by_name_number_and_ids() {
+    let olga = &need!(world().await).olga;
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        let body = json!({"displayName": unique(), "contactInfo": "555-555"});
+        made.push(olga.post("/v1/customers", body).await.expect(201));
+    }
+    for (query, found) in [
+        (
+            format!("displayName={}", text(&made[0]["displayName"])),
+            vec![0],
+        ),
+        (format!("number={}", text(&made[1]["number"])), vec![1]),
+        (
+            format!("ids={}&ids={}", text(&made[0]["id"]), text(&made[2]["id"])),
+            vec![0, 2],
+        ),
+        ("displayName=nobody".to_owned(), vec![]),
+    ] {
+        let path = format!("/v1/customers?countTotal=true&{query}");
+        let page = olga.get(&path).await.expect(200);
+        let listed = page["customers"].as_array().cloned().unwrap_or_default();
+        let wanted: Vec<_> = found.iter().map(|i| made[*i].clone()).collect();
+        assert_eq!(listed, wanted, "{query}");
+        let total = page.get("totalSize").map_or("0", text);
+        assert_eq!(total, found.len().to_string(), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn programs_keep_attributes_with_sites_customers_and_webhooks() {
+    let alice = &need!(world().await).alice;
+    let kept = json!({"list": [1, "two", {"three": null}], "flag": true});
+    for (path, new) in [
+        ("/v1/sites", json!({"displayName": unique()})),
+        ("/v1/customers", json!({"displayName": unique()})),
+        (
+            "/v1/webhooks",
+            json!({"url": "https://example.com/", "eventTypes": ["nothing.ever"]}),
+        ),
+    ] {
+        let mut body = new;
+        body["attributes"] = kept.clone();
+        let made = alice.post(path, body).await.expect(201);
+        let made = made.get("webhook").unwrap_or(&made);
+        let one = format!("{path}/{}", text(&made["id"]));
+        assert_eq!(alice.get(&one).await.expect(200)["attributes"], kept);
+        let change = json!({"attributes": {"flag": false}});
+        let changed = alice.patch(&one, change.clone()).await.expect(200);
+        assert_eq!(changed["attributes"], change["attributes"], "{path}");
+        let nul = alice.patch(&one, json!({"attributes": {"a": "\u{0}"}}));
+        let fields = nul.await.fields();
+        assert!(fields.len() == 1 && fields[0].ends_with(".attributes"));
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a tenant keeps: devices, tags, sites and commands.
+//! What a tenant keeps: devices, tags, sites, commands and customers.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind {
         path: "/v1/devices",
         message: "device",
@@ -83,6 +83,14 @@ const KINDS: [Kind; 4] = [
         unique: "name",
         unique_proto: "name",
         text: "description",
+        a_text: "a text",
+    },
+    Kind {
+        path: "/v1/customers",
+        message: "customer",
+        unique: "displayName",
+        unique_proto: "display_name",
+        text: "notes",
         a_text: "a text",
     },
 ];
@@ -500,7 +508,12 @@ async fn who_may_only_look_may_not_change() {
         ];
         for answer in refused {
             assert_eq!(answer.reason(403), "PERMISSION_DENIED");
-            let permission = format!("{}.write", kind.list());
+            let what = match kind.message {
+                // Whose a device is, is part of what is known of it.
+                "customer" => "devices",
+                _ => kind.list(),
+            };
+            let permission = format!("{what}.write");
             assert!(answer.text.contains(&permission), "{}", answer.text);
         }
         assert_eq!(olga.get(&path).await.expect(200), made);

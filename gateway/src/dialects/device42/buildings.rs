@@ -5,7 +5,8 @@ use prost_types::FieldMask;
 use proto::muster::dialect::device42::v1 as dialect;
 use proto::registry::{CreateSiteRequest, ListSitesRequest, Site, UpdateSiteRequest};
 
-use super::values::{Page, Written, changed};
+use super::attributes::{self, custom_fields, keep_text, keep_texts, text, texts};
+use super::values::{Page, Written, changed, names};
 use crate::domain::Domain;
 
 pub(super) fn shown(site: Site) -> dialect::Building {
@@ -16,7 +17,9 @@ pub(super) fn shown(site: Site) -> dialect::Building {
         contact_name: site.contact_name,
         contact_phone: site.contact_phone,
         notes: site.notes,
-        ..Default::default()
+        groups: text(&site.attributes, "groups"),
+        custom_fields: custom_fields(&site.attributes),
+        tags: texts(&site.attributes, "tags"),
     }
 }
 
@@ -103,11 +106,6 @@ pub(super) async fn put(
     if wanted.name.is_empty() {
         return Err(Error::invalid("name", "is required"));
     }
-    for (field, text) in [("groups", &wanted.groups), ("tags", &wanted.tags)] {
-        if !text.is_empty() {
-            return Err(Error::invalid(field, "buildings have none here"));
-        }
-    }
     let before = by_name(domain, &wanted.name).await?;
     let site = after(before.clone().unwrap_or_default(), wanted);
     let Some(before) = before else {
@@ -118,6 +116,27 @@ pub(super) async fn put(
         let site = domain.sites().create_site(domain.request(create)).await?;
         return Ok((site.into_inner(), Written::New));
     };
+    update(domain, before, site).await
+}
+
+/// Sets a custom field of the building that the request names.
+pub(super) async fn put_field(
+    domain: &Domain,
+    wanted: &dialect::PutBuildingFieldRequest,
+) -> Result<(Site, Written)> {
+    let before = match wanted.id {
+        0 if wanted.name.is_empty() => return Err(Error::invalid("name", "is required")),
+        0 => by_name(domain, &wanted.name)
+            .await?
+            .ok_or_else(|| Error::not_found("building", &wanted.name))?,
+        number => by_number(domain, number).await?,
+    };
+    let mut site = before.clone();
+    attributes::put(&mut site.attributes, wanted)?;
+    update(domain, before, site).await
+}
+
+async fn update(domain: &Domain, before: Site, site: Site) -> Result<(Site, Written)> {
     let paths = differences(&before, &site);
     if paths.is_empty() {
         return Ok((before, Written::Unchanged));
@@ -131,7 +150,19 @@ pub(super) async fn put(
 }
 
 /// The site as it shall be: what is not given stays.
-fn after(before: Site, wanted: dialect::PutBuildingRequest) -> Site {
+fn after(mut before: Site, wanted: dialect::PutBuildingRequest) -> Site {
+    if let Some(groups) = &wanted.groups {
+        keep_text(&mut before.attributes, "groups", groups);
+    }
+    let mut tags = texts(&before.attributes, "tags");
+    for name in names(&wanted.tags) {
+        if !tags.iter().any(|tag| tag == name) {
+            tags.push(name.to_owned());
+        }
+    }
+    let gone = names(&wanted.tags_remove);
+    tags.retain(|tag| !gone.contains(&tag.as_str()));
+    keep_texts(&mut before.attributes, "tags", &tags);
     Site {
         display_name: wanted.new_name.unwrap_or(wanted.name),
         address: wanted.address.unwrap_or(before.address),
@@ -149,6 +180,7 @@ fn differences(before: &Site, after: &Site) -> Vec<String> {
         ("contact_name", before.contact_name != after.contact_name),
         ("contact_phone", before.contact_phone != after.contact_phone),
         ("notes", before.notes != after.notes),
+        ("attributes", before.attributes != after.attributes),
     ])
 }
 
@@ -172,5 +204,22 @@ mod tests {
         let site = after(before.clone(), wanted);
         assert_eq!(site.address, "NY");
         assert_eq!(differences(&before, &site), ["notes"]);
+    }
+
+    #[test]
+    fn tags_are_put_on_and_taken_off() {
+        let tagged = |before: Site, tags: &str, tags_remove: &str| {
+            let wanted = dialect::PutBuildingRequest {
+                tags: tags.into(),
+                tags_remove: tags_remove.into(),
+                ..Default::default()
+            };
+            after(before, wanted)
+        };
+        let site = tagged(Site::default(), "leased, city", "");
+        let site = tagged(site, "city,old", "leased");
+        assert_eq!(shown(site.clone()).tags, ["city", "old"]);
+        let same = tagged(site.clone(), "old", "none");
+        assert_eq!(differences(&site, &same), [""; 0]);
     }
 }

@@ -6,14 +6,15 @@ use std::collections::HashMap;
 use chassis::time::date_time;
 use chassis::{Error, Result};
 use chrono::SecondsFormat;
-use prost_types::value::Kind;
-use prost_types::{FieldMask, Struct, Value};
+use prost_types::FieldMask;
 use proto::muster::dialect::device42::v1 as dialect;
 use proto::registry::device::State;
 use proto::registry::{CreateDeviceRequest, Device, ListDevicesRequest, UpdateDeviceRequest};
 
+use super::attributes::{keep_text, text};
+use super::customers::CUSTOMER_ID;
 use super::values::{Page, Written, changed, flag, names};
-use super::{buildings, look, tags};
+use super::{buildings, customers, look, tags};
 use crate::domain::Domain;
 
 /// What a device may be.
@@ -21,7 +22,7 @@ const TYPES: [&str; 6] = [
     "physical", "virtual", "blade", "cluster", "other", "unknown",
 ];
 
-/// Devices with all that is known of them. Names of tags and buildings are
+/// Devices with all that is known of them. Tags, buildings and customers are
 /// asked for once, and only if there are any.
 pub(super) async fn shown(
     domain: &Domain,
@@ -38,13 +39,18 @@ pub(super) async fn shown(
         let sites = buildings::all(domain).await?.into_iter();
         building_names.extend(sites.map(|site| (site.id, site.display_name)));
     }
+    let customers = customers::of(domain, &devices).await?;
     let shown = devices.into_iter().map(|device| {
+        let customer = customers.get(&text(&device.attributes, CUSTOMER_ID));
+        let name = customer.map(|one| one.display_name.clone());
         let tags = device.tag_ids.iter();
         let tags = tags.filter_map(|id| tag_names.get(id).cloned()).collect();
         let building = building_names.get(&device.site_id).cloned();
         dialect::Device {
             tags,
             place: building.map(dialect::device::Place::Building),
+            customer: blank(name.unwrap_or_default(), nulls),
+            customer_id: customer.map(|one| one.number),
             ..without_references(device, nulls)
         }
     });
@@ -52,7 +58,7 @@ pub(super) async fn shown(
 }
 
 fn without_references(device: Device, nulls: bool) -> dialect::Device {
-    let kind = match attribute(&device, "type") {
+    let kind = match text(&device.attributes, "type") {
         kind if kind.is_empty() => "unknown".to_owned(),
         kind => kind,
     };
@@ -68,9 +74,8 @@ fn without_references(device: Device, nulls: bool) -> dialect::Device {
         id: device.number,
         device_id: device.number,
         r#type: kind,
-        asset_no: blank(attribute(&device, "asset_no"), nulls),
-        service_level: blank(attribute(&device, "service_level"), nulls),
-        customer: blank(attribute(&device, "customer"), nulls),
+        asset_no: blank(text(&device.attributes, "asset_no"), nulls),
+        service_level: blank(text(&device.attributes, "service_level"), nulls),
         in_service: device.state() != State::Disabled,
         custom_fields: custom_fields.collect(),
         is_it_switch: "no".into(),
@@ -90,7 +95,7 @@ fn without_references(device: Device, nulls: bool) -> dialect::Device {
 /// A device with little but its name.
 pub(super) fn name(device: Device, nulls: bool) -> dialect::DeviceName {
     dialect::DeviceName {
-        asset_no: blank(attribute(&device, "asset_no"), nulls),
+        asset_no: blank(text(&device.attributes, "asset_no"), nulls),
         device_id: device.number,
         device_url: format!("/api/1.0/devices/id/{}/", device.number),
         name: device.display_name,
@@ -102,36 +107,6 @@ pub(super) fn name(device: Device, nulls: bool) -> dialect::DeviceName {
 /// What is unset is an empty text, or null if the client wants that.
 fn blank(text: String, nulls: bool) -> Option<String> {
     (!nulls || !text.is_empty()).then_some(text)
-}
-
-fn attribute(device: &Device, name: &str) -> String {
-    let fields = device.attributes.as_ref().map(|a| &a.fields);
-    match fields.and_then(|fields| fields.get(name)?.kind.as_ref()) {
-        Some(Kind::StringValue(text)) => text.clone(),
-        _ => String::new(),
-    }
-}
-
-/// The filters of the one list as those of the other: they take the same.
-pub(super) fn filters(wanted: dialect::ListDeviceNamesRequest) -> dialect::ListDevicesRequest {
-    dialect::ListDevicesRequest {
-        device_id: wanted.device_id,
-        name: wanted.name,
-        serial_no: wanted.serial_no,
-        uuid: wanted.uuid,
-        in_service: wanted.in_service,
-        tags: wanted.tags,
-        tags_and: wanted.tags_and,
-        building: wanted.building,
-        r#type: wanted.r#type,
-        service_level: wanted.service_level,
-        customer: wanted.customer,
-        asset_no: wanted.asset_no,
-        include_cols: wanted.include_cols,
-        blankasnull: wanted.blankasnull,
-        limit: wanted.limit,
-        offset: wanted.offset,
-    }
 }
 
 /// One page of the devices that match, and how many match in all.
@@ -163,10 +138,13 @@ async fn filter(
     domain: &Domain,
     wanted: dialect::ListDevicesRequest,
 ) -> Result<Option<ListDevicesRequest>> {
+    let Some(customer) = customers::id_of(domain, &wanted.customer).await? else {
+        return Ok(None);
+    };
     let kept = look::kept(&[
         ("type", &wanted.r#type),
         ("service_level", &wanted.service_level),
-        ("customer", &wanted.customer),
+        (CUSTOMER_ID, &customer),
         ("asset_no", &wanted.asset_no),
     ]);
     if wanted.device_id < 0 {
@@ -277,6 +255,9 @@ pub(super) async fn put(
     }
     let add = names(wanted.tags.as_deref().unwrap_or_default());
     let remove = names(wanted.tags_remove.as_deref().unwrap_or_default());
+    if let Some(id) = customers::wanted(domain, &wanted).await? {
+        keep_text(&mut device.attributes, CUSTOMER_ID, &id);
+    }
     device.tag_ids = tags::change(domain, device.tag_ids, &add, &remove).await?;
     match before {
         Some(before) => update(domain, before, device).await,
@@ -342,8 +323,8 @@ async fn update(domain: &Domain, before: Device, device: Device) -> Result<(Devi
     Ok((device.into_inner(), Written::Updated))
 }
 
-/// The device as it shall be, but for tags and building: what is not given
-/// stays.
+/// The device as it shall be, but for tags, building and customer: what is not
+/// given stays.
 fn after(mut device: Device, wanted: &dialect::PutDeviceRequest) -> Result<Device> {
     let set = |field: &mut String, wanted: &Option<String>| {
         if let Some(text) = wanted {
@@ -367,22 +348,13 @@ fn after(mut device: Device, wanted: &dialect::PutDeviceRequest) -> Result<Devic
     for (name, wanted) in [
         ("type", &wanted.r#type),
         ("service_level", &wanted.service_level),
-        ("customer", &wanted.customer),
         ("asset_no", &wanted.asset_no),
     ] {
         if let Some(text) = wanted {
-            keep(&mut device, name, text);
+            keep_text(&mut device.attributes, name, text);
         }
     }
     Ok(device)
-}
-
-fn keep(device: &mut Device, name: &str, text: &str) {
-    let attributes = device.attributes.get_or_insert_with(Struct::default);
-    let value = Value {
-        kind: Some(Kind::StringValue(text.to_owned())),
-    };
-    attributes.fields.insert(name.to_owned(), value);
 }
 
 fn in_service(text: &str) -> Result<State> {

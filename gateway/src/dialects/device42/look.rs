@@ -10,6 +10,28 @@ use super::devices;
 use super::values::{Page, Written};
 use crate::domain::Domain;
 
+/// The filters of the one list as those of the other: they take the same.
+pub(super) fn filters(wanted: dialect::ListDeviceNamesRequest) -> dialect::ListDevicesRequest {
+    dialect::ListDevicesRequest {
+        device_id: wanted.device_id,
+        name: wanted.name,
+        serial_no: wanted.serial_no,
+        uuid: wanted.uuid,
+        in_service: wanted.in_service,
+        tags: wanted.tags,
+        tags_and: wanted.tags_and,
+        building: wanted.building,
+        r#type: wanted.r#type,
+        service_level: wanted.service_level,
+        customer: wanted.customer,
+        asset_no: wanted.asset_no,
+        include_cols: wanted.include_cols,
+        blankasnull: wanted.blankasnull,
+        limit: wanted.limit,
+        offset: wanted.offset,
+    }
+}
+
 /// The filter of devices that keep these texts; empty if there are none.
 pub(super) fn kept(texts: &[(&str, &String)]) -> String {
     let given = texts.iter().filter(|(_, text)| !text.is_empty());
@@ -130,16 +152,16 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_asked_for_in_the_registrys_language() {
-        let (kind, customer, none) = ("unknown".to_owned(), "A \"B*".to_owned(), String::new());
+        let (kind, level, none) = ("unknown".to_owned(), "A \"B*".to_owned(), String::new());
         let filter = kept(&[
             ("type", &kind),
-            ("customer", &customer),
+            ("service_level", &level),
             ("asset_no", &none),
         ]);
         assert_eq!(
             filter,
             "(attributes.type = \"unknown\" OR NOT attributes.type:*) AND \
-             attributes.customer = \"A \\\"B\\*\""
+             attributes.service_level = \"A \\\"B\\*\""
         );
     }
 }

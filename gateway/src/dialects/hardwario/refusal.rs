@@ -63,15 +63,16 @@ fn text(problem: &Problem) -> Value {
 
 /// A field of the domain by the vendor's name for it.
 pub(super) fn named(field: &str) -> String {
-    let below = field
-        .strip_prefix("device.")
-        .or_else(|| field.strip_prefix("tag."))
-        .unwrap_or(field);
+    let of = |message: &str| field.strip_prefix(message)?.strip_prefix('.');
+    let messages = ["device", "tag", "connector", "webhook"];
+    let below = messages.into_iter().find_map(of).unwrap_or(field);
     let end = below.find(['.', '[']).unwrap_or(below.len());
     let (head, rest) = below.split_at(end);
     let head = match head {
         "display_name" => "name",
+        "description" if of("webhook").is_some() => "name",
         "description" => "comment",
+        "event_types" => "triggers",
         "labels" => "label",
         "tag_ids" if !rest.is_empty() => "tags",
         "secret" => "token",

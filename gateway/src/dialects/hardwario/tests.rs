@@ -110,6 +110,10 @@ fn fields_are_told_by_the_vendors_names() {
         ("secret", "token"),
         ("device.labels[\"a.b\"]", "label[\"a.b\"]"),
         ("tag.color", "color"),
+        ("webhook.description", "name"),
+        ("webhook.event_types[1]", "triggers[1]"),
+        ("webhook.url", "url"),
+        ("connector.triggers", "triggers"),
         ("offset", "offset"),
     ] {
         assert_eq!(refusal::named(field), name);

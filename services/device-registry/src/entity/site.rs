@@ -21,6 +21,7 @@ pub(crate) struct Model {
     pub(crate) longitude: Option<f64>,
     pub(crate) altitude: Option<f64>,
     pub(crate) location_description: Option<String>,
+    pub(crate) attributes: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

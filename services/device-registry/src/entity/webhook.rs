@@ -21,6 +21,7 @@ pub(crate) struct Model {
     pub(crate) secret: String,
     pub(crate) old_secret: Option<String>,
     pub(crate) old_secret_end_time: Option<DateTimeUtc>,
+    pub(crate) attributes: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,5 +1,6 @@
 //! Webhooks and deliveries as rows and as messages.
 
+use chassis::Result;
 use chassis::mask::{Fields, field};
 use chassis::time::timestamp;
 use chrono::{DateTime, Utc};
@@ -7,7 +8,7 @@ use proto::registry::{Webhook, WebhookDelivery};
 use sea_orm::ActiveValue::Set;
 
 use crate::entity::{webhook, webhook_delivery};
-use crate::etag;
+use crate::{attributes, etag};
 
 /// What updates may change.
 pub(super) const FIELDS: Fields<Webhook> = Fields {
@@ -17,6 +18,7 @@ pub(super) const FIELDS: Fields<Webhook> = Fields {
         field!(description),
         field!(event_types),
         field!(disabled),
+        field!(attributes),
     ],
     output: &[
         "id",
@@ -31,15 +33,17 @@ pub(super) const FIELDS: Fields<Webhook> = Fields {
 };
 
 /// The columns that the creator of a webhook, or who changes it, sets.
-pub(super) fn columns(webhook: &Webhook) -> webhook::ActiveModel {
-    webhook::ActiveModel {
+pub(super) fn columns(webhook: &Webhook) -> Result<webhook::ActiveModel> {
+    let attributes = attributes::column("webhook.attributes", webhook.attributes.as_ref())?;
+    Ok(webhook::ActiveModel {
         url: Set(webhook.url.clone()),
         description: Set(webhook.description.clone()),
         // No type has a space in it.
         event_types: Set(webhook.event_types.join(" ")),
         disabled: Set(webhook.disabled),
+        attributes: Set(attributes),
         ..Default::default()
-    }
+    })
 }
 
 pub(super) fn event_types(row: &webhook::Model) -> Vec<String> {
@@ -63,6 +67,7 @@ pub(super) fn message(row: webhook::Model, now: DateTime<Utc>) -> Webhook {
         create_time: Some(timestamp(row.create_time)),
         update_time: Some(timestamp(row.update_time)),
         etag: etag::of(row.revision),
+        attributes: row.attributes.as_ref().map(attributes::from_json),
     }
 }
 
