@@ -137,6 +137,8 @@ async fn each_document_of_the_selector_is_shown() {
     let browser = need!(Browser::start().await);
     let url = &world.server.url;
     browser.open(&format!("{url}/docs/")).await;
+    // What is chosen while the first is loading is not shown: so is Swagger UI.
+    browser.see(".opblock-tag").await;
     let documents = [
         ("HARDWARIO Cloud v2", "HARDWARIO Cloud v2, served by Muster"),
         ("Yombo GW-API", "Yombo GW-API, served by Muster"),

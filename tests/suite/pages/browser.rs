@@ -17,7 +17,7 @@ use thirtyfour::prelude::*;
 use crate::support::{eventually, not_run, probe};
 
 /// How long something may take to appear on a page; a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The browser of one test: it starts without any memory, and asks its maker
