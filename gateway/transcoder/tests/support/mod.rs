@@ -28,26 +28,12 @@ pub fn compile(includes: &[&str], file: &str) -> Vec<u8> {
 
 /// Compiles a file that is given as text, after the usual imports.
 pub fn compile_text(text: &str) -> Vec<u8> {
-    let directory = std::env::temp_dir().join(format!(
-        "transcoder-{}-{:x}",
-        std::process::id(),
-        hash(text)
-    ));
-    std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(directory.join("test.proto"), text).unwrap();
-    let set = compile(
-        &[directory.to_str().unwrap(), "proto", "../../proto"],
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("test.proto"), text).unwrap();
+    compile(
+        &[directory.path().to_str().unwrap(), "proto", "../../proto"],
         "test.proto",
-    );
-    std::fs::remove_dir_all(&directory).unwrap();
-    set
-}
-
-fn hash(text: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
+    )
 }
 
 /// A transcoder in front of a server.
