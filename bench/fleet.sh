@@ -22,7 +22,7 @@ database=()
 [ "$url" = sqlite ] || database=(--database-url "$url")
 "$MUSTER" up --data "$work/data" --listen $GATEWAY "${database[@]}" >>"$work/log" 2>&1 & pids+=($!)
 SERVER=${pids[0]} FOLDER=$work python3 - <<'PYTHON'
-import http.client, json, os, random, statistics, subprocess, time
+import base64, http.client, json, os, random, statistics, subprocess, time
 from urllib.parse import quote, urlencode
 
 GATEWAY, COUNT, ASKED = os.environ['GATEWAY'], int(os.environ['COUNT']), int(os.environ['ASKED'])
@@ -55,18 +55,21 @@ def ready():
 
 
 ready()
-admin = Caller()
-session = {'email': os.environ['MUSTER_ADMIN_EMAIL'], 'password': os.environ['MUSTER_ADMIN_PASSWORD']}
+email, password = os.environ['MUSTER_ADMIN_EMAIL'], os.environ['MUSTER_ADMIN_PASSWORD']
+# The password itself acts for the administrator's own tenant, a session for none yet.
+admin = Caller(authorization='Basic ' + base64.b64encode(f'{email}:{password}'.encode()).decode())
+session = Caller()
 
 
 def log_in():
-    admin.headers = {'authorization': 'Bearer ' + admin.ask('POST', '/v1/auth:login', session)['accessToken']}
+    told = Caller().ask('POST', '/v1/auth:login', {'email': email, 'password': password})
+    session.headers = {'authorization': 'Bearer ' + told['accessToken']}
 
 
 def tenant(name):
     """An API key of a new tenant."""
     made = admin.ask('POST', '/v1/tenants', {'displayName': name})
-    selected = admin.ask('POST', '/v1/auth:selectTenant', {'tenantId': made['id']})['accessToken']
+    selected = session.ask('POST', '/v1/auth:selectTenant', {'tenantId': made['id']})['accessToken']
     permissions = ['devices.read', 'devices.write', 'devices.authenticate']
     key = {'displayName': 'bench', 'permissions': permissions}
     return Caller(authorization='Bearer ' + selected).ask('POST', '/v1/apiKeys', key)['secret']

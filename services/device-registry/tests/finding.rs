@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use harness::Registry;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
+use proto::registry::device_transfer_service_client::DeviceTransferServiceClient;
 use proto::registry::*;
 use random::{TAGS, devices, filters};
 use tonic::Code;
@@ -21,6 +22,7 @@ on_both_databases!(
     a_page_token_is_for_its_own_list_only,
     what_is_wrong_with_a_filter_is_told_with_its_place,
     a_text_alone_finds_what_begins_so,
+    what_most_devices_have_is_found_in_every_order,
 );
 
 /// A tenant with some random devices, and the names of its tags.
@@ -144,6 +146,60 @@ async fn every_order_gives_each_device_once_on_pages_of_any_size(registry: Regis
         };
         let refused = registry.list(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{order_by}");
+    }
+}
+
+/// So many of one kind that they are found by looking at one device after another.
+const MANY: usize = 2_300;
+
+async fn what_most_devices_have_is_found_in_every_order(registry: Registry) {
+    let tag = registry.tag("common").await.unwrap();
+    let wanted = (0..2 * MANY).map(|n| {
+        let has = n % 2 == 1;
+        let labels = has.then(|| ("kind".to_owned(), format!("pump-{}", n % 3)));
+        ImportDevicesRequest {
+            device: Some(Device {
+                display_name: format!("{:04}", 9999 - n),
+                labels: labels.into_iter().collect(),
+                tag_ids: has.then(|| tag.clone()).into_iter().collect(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    });
+    let request = registry.request(tokio_stream::iter(wanted.collect::<Vec<_>>()));
+    let mut client = DeviceTransferServiceClient::new(registry.peer());
+    let mut told = client.import_devices(request).await.unwrap().into_inner();
+    while told.message().await.unwrap().is_some() {}
+    let devices = all(&registry, &ListDevicesRequest::default()).await;
+    assert_eq!(devices.len(), 2 * MANY);
+    type Fits = fn(&Device) -> bool;
+    let filters: [(&str, Fits); 6] = [
+        ("labels:kind", |d| !d.labels.is_empty()),
+        ("labels.kind = \"pump-*\"", |d| !d.labels.is_empty()),
+        ("tags:common", |d| !d.tag_ids.is_empty()),
+        ("NOT tags:common", |d| d.tag_ids.is_empty()),
+        ("tags:common AND labels.kind = \"pump-1\"", |d| {
+            d.labels.get("kind").is_some_and(|kind| kind == "pump-1")
+        }),
+        ("labels:kind OR display_name = \"9999\"", |d| {
+            !d.labels.is_empty() || d.display_name == "9999"
+        }),
+    ];
+    for (filter, fits) in filters {
+        let mut wanted: Vec<_> = devices.iter().filter(|d| fits(d)).cloned().collect();
+        for order_by in ["", "display_name"] {
+            let request = ListDevicesRequest {
+                filter: filter.to_owned(),
+                order_by: order_by.to_owned(),
+                page_size: 1000,
+                ..Default::default()
+            };
+            let found = all(&registry, &request).await;
+            assert_eq!(ids(&found), ids(&wanted), "{filter}, {order_by}");
+            // Made from the last name to the first.
+            wanted.reverse();
+        }
     }
 }
 

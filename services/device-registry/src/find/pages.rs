@@ -72,7 +72,7 @@ impl Wanted {
         };
         let mut exact = true;
         if let Some(filter) = &filter {
-            let found = sql::narrow(filter, tx.tenant());
+            let found = sql::narrow(tx, filter).await?;
             query = query.filter(found.narrow);
             exact = found.exact;
         }

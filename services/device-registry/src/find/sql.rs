@@ -1,10 +1,13 @@
 //! What the database can find of a filter, by its indexes.
 
+use chassis::Result;
 use chassis::caller::TenantId;
 use chassis::filter::{Comparator, Filter, Test, Value};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
+use chassis::store::ReadTx;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr, SubQueryStatement};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, IntoSimpleExpr, QueryFilter, QuerySelect, QueryTrait,
+    Select,
 };
 
 use super::fields::Field;
@@ -20,21 +23,51 @@ pub(crate) struct Found {
     pub(crate) exact: bool,
 }
 
+/// What more devices than this have is looked up for each device, in the order
+/// of the list, until a page is full; of what fewer have, the devices are found
+/// and put in order. So neither costs as much as there are devices.
+const COMMON: u64 = 2_000;
+
 /// The part of a filter that indexes know.
-pub(crate) fn narrow(filter: &Filter<Field>, tenant: TenantId) -> Found {
-    match narrowed(filter, tenant) {
-        Some(found) => found,
-        None => Found {
-            narrow: Condition::all(),
-            exact: false,
-        },
+pub(crate) async fn narrow(tx: &ReadTx, filter: &Filter<Field>) -> Result<Found> {
+    let mut common = Vec::new();
+    for test in filter.tests() {
+        if is_common(tx, test).await? {
+            common.push(test);
+        }
     }
+    let found = narrowed(filter, tx.tenant(), &common);
+    Ok(found.unwrap_or_else(|| Found {
+        narrow: Condition::all(),
+        exact: false,
+    }))
 }
 
-fn narrowed(filter: &Filter<Field>, tenant: TenantId) -> Option<Found> {
+/// Whether many devices have the label or the tag that is asked for.
+async fn is_common(tx: &ReadTx, test: &Test<Field>) -> Result<bool> {
+    if test.negated {
+        return Ok(false);
+    }
+    let tenant = tx.tenant();
+    // The database counts no further than it must.
+    Ok(match &test.field {
+        Field::Labels | Field::Label(_) => {
+            let query = labels(tenant, &test.field, &test.value);
+            !tx.all(query.offset(COMMON).limit(1)).await?.is_empty()
+        }
+        Field::Tags | Field::TagIds => {
+            let query = tags(tenant, &test.value);
+            !tx.all(query.offset(COMMON).limit(1)).await?.is_empty()
+        }
+        _ => false,
+    })
+}
+
+fn narrowed(filter: &Filter<Field>, tenant: TenantId, common: &[&Test<Field>]) -> Option<Found> {
     match filter {
         Filter::All(filters) => {
-            let parts: Vec<_> = filters.iter().map(|f| narrowed(f, tenant)).collect();
+            let parts = filters.iter().map(|f| narrowed(f, tenant, common));
+            let parts: Vec<_> = parts.collect();
             let exact = parts
                 .iter()
                 .all(|part| part.as_ref().is_some_and(|p| p.exact));
@@ -48,7 +81,7 @@ fn narrowed(filter: &Filter<Field>, tenant: TenantId) -> Option<Found> {
             exact: true,
         }),
         Filter::Any(filters) => {
-            let parts = filters.iter().map(|f| narrowed(f, tenant));
+            let parts = filters.iter().map(|f| narrowed(f, tenant, common));
             let parts: Vec<_> = parts.collect::<Option<_>>()?;
             let exact = parts.iter().all(|part| part.exact);
             let alternatives = parts.into_iter().map(|part| part.narrow);
@@ -58,7 +91,10 @@ fn narrowed(filter: &Filter<Field>, tenant: TenantId) -> Option<Found> {
         // Nearly all devices are not something: no index helps.
         Filter::Test(test) if test.negated => None,
         Filter::Test(test) => Some(Found {
-            narrow: Condition::all().add(indexed(test, tenant)?),
+            narrow: Condition::all().add(match common.contains(&test) {
+                true => had(test, tenant)?,
+                false => indexed(test, tenant)?,
+            }),
             exact: true,
         }),
     }
@@ -103,9 +139,16 @@ fn indexed(test: &Test<Field>, tenant: TenantId) -> Option<SimpleExpr> {
         Field::SerialNumber => return Some(text(Column::SerialNumber, &test.value)),
         Field::ExternalId => return Some(text(Column::ExternalId, &test.value)),
         Field::Code => return Some(text(Column::Code, &test.value)),
-        Field::Labels => return Some(labelled(tenant, None, &test.value)),
-        Field::Label(key) => return Some(labelled(tenant, Some(key), &test.value)),
-        Field::TagIds | Field::Tags => return Some(tagged(tenant, &test.value)),
+        Field::Labels | Field::Label(_) => {
+            let query = labels(tenant, &test.field, &test.value).select_only();
+            let devices = query.column(device_label::Column::DeviceId);
+            return Some(Column::Id.in_subquery(devices.into_query()));
+        }
+        Field::TagIds | Field::Tags => {
+            let query = tags(tenant, &test.value).select_only();
+            let devices = query.column(device_tag::Column::DeviceId);
+            return Some(Column::Id.in_subquery(devices.into_query()));
+        }
         Field::LastSeenTime => (Column::LastSeenTime, time(&test.value)?),
         Field::CreateTime => (Column::CreateTime, time(&test.value)?),
         Field::UpdateTime => (Column::UpdateTime, time(&test.value)?),
@@ -178,34 +221,56 @@ fn after(prefix: &str) -> Option<String> {
     None
 }
 
-/// The devices with a label. The store confines the statement but not what is
+/// Labels as they are asked for. The store confines a statement but not what is
 /// nested in it, so the tenant is named here.
-fn labelled(tenant: TenantId, key: Option<&String>, value: &Value) -> SimpleExpr {
+fn labels(tenant: TenantId, field: &Field, value: &Value) -> Select<device_label::Entity> {
     use device_label::Column as Label;
-    let query = device_label::Entity::find()
-        .select_only()
-        .column(Label::DeviceId)
-        .filter(Label::TenantId.eq(tenant.0));
-    let query = match (key, value) {
-        (None, Value::Text(key)) => query.filter(Label::Key.eq(key.as_str())),
-        (None, _) => query,
-        (Some(key), value) => query
+    let query = device_label::Entity::find().filter(Label::TenantId.eq(tenant.0));
+    match (field, value) {
+        (Field::Label(key), value) => query
             .filter(Label::Key.eq(key.as_str()))
             .filter(begins(Label::Value.into_simple_expr(), value)),
-    };
-    Column::Id.in_subquery(query.into_query())
+        (_, Value::Text(key)) => query.filter(Label::Key.eq(key.as_str())),
+        _ => query,
+    }
 }
 
-/// The devices with a tag; the tenant is named as above.
-fn tagged(tenant: TenantId, value: &Value) -> SimpleExpr {
+/// Tags on devices; the tenant is named as above.
+fn tags(tenant: TenantId, value: &Value) -> Select<device_tag::Entity> {
     use device_tag::Column as Tag;
-    let query = device_tag::Entity::find()
-        .select_only()
-        .column(Tag::DeviceId)
-        .filter(Tag::TenantId.eq(tenant.0));
-    let query = match value {
+    let query = device_tag::Entity::find().filter(Tag::TenantId.eq(tenant.0));
+    match value {
         Value::Id(tag) => query.filter(Tag::TagId.eq(*tag)),
         _ => query,
+    }
+}
+
+/// Whether a device has the label or the tag: asked for each device, for no
+/// database makes a join of a value, as of EXISTS, which it may then begin with
+/// all devices that have it.
+fn had(test: &Test<Field>, tenant: TenantId) -> Option<SimpleExpr> {
+    let device = Column::Id.into_simple_expr();
+    let query = match &test.field {
+        Field::Labels | Field::Label(_) => {
+            let of = device_label::Column::DeviceId.into_simple_expr().eq(device);
+            let query = labels(tenant, &test.field, &test.value).filter(of);
+            query
+                .select_only()
+                .expr(Expr::value(1))
+                .limit(1)
+                .into_query()
+        }
+        Field::Tags | Field::TagIds => {
+            let of = device_tag::Column::DeviceId.into_simple_expr().eq(device);
+            let query = tags(tenant, &test.value).filter(of);
+            query
+                .select_only()
+                .expr(Expr::value(1))
+                .limit(1)
+                .into_query()
+        }
+        _ => return None,
     };
-    Column::Id.in_subquery(query.into_query())
+    let value = SimpleExpr::SubQuery(None, Box::new(SubQueryStatement::from(query)));
+    Some(value.is_not_null())
 }

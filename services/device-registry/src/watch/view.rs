@@ -87,7 +87,7 @@ impl View {
                     .filter(device::Column::DeleteTime.is_null())
                     .filter(position().gt(number));
                 if let Some(filter) = &self.filter {
-                    query = query.filter(sql::narrow(filter, tx.tenant()).narrow);
+                    query = query.filter(sql::narrow(tx, filter).await?.narrow);
                 }
                 let query = query.order_by(position(), Order::Asc).limit(Some(limit));
                 let rows = tx.all(query).await?;
