@@ -68,6 +68,9 @@ def log_in():
 
 def tenant(name):
     """An API key of a new tenant."""
+    # What was idle for long may have been closed; the next request opens it.
+    admin.connection.close()
+    session.connection.close()
     made = admin.ask('POST', '/v1/tenants', {'displayName': name})
     selected = session.ask('POST', '/v1/auth:selectTenant', {'tenantId': made['id']})['accessToken']
     permissions = ['devices.read', 'devices.write', 'devices.authenticate']

@@ -62,6 +62,7 @@ impl By {
         &self,
         query: &Select<Entity>,
         place: Option<&Place>,
+        few: bool,
     ) -> Result<Vec<Select<Entity>>> {
         let direction = match self.descending {
             true => Order::Desc,
@@ -69,10 +70,15 @@ impl By {
         };
         if matches!(self.column, Column::Number) {
             let mut query = query.clone();
+            // No index knows a sum: few devices are found first, then put in order.
+            let position = match few {
+                true => position().add(0),
+                false => position(),
+            };
             if let Some(place) = place {
-                query = query.filter(self.beyond(position(), place.number));
+                query = query.filter(self.beyond(position.clone(), place.number));
             }
-            return Ok(vec![query.order_by(position(), direction)]);
+            return Ok(vec![query.order_by(position, direction)]);
         }
         let empty = matches!(
             self.column,

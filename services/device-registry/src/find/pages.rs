@@ -30,6 +30,8 @@ pub(crate) struct Wanted {
     filter: Option<Filter<Field>>,
     /// Whether the query finds nothing that the filter is not true of.
     exact: bool,
+    /// Whether the database is to begin with what the filter is true of.
+    few: bool,
     by: By,
     after: Option<Place>,
     size: usize,
@@ -70,11 +72,11 @@ impl Wanted {
             Some(filter) => Some(with_tag_ids(tx, filter).await?),
             None => None,
         };
-        let mut exact = true;
+        let (mut exact, mut few) = (true, false);
         if let Some(filter) = &filter {
             let found = sql::narrow(tx, filter).await?;
             query = query.filter(found.narrow);
-            exact = found.exact;
+            (exact, few) = (found.exact, found.few);
         }
         let skip = u64::try_from(request.skip).unwrap_or_default();
         if skip > 0 && !(exact && by.is_number()) {
@@ -86,6 +88,7 @@ impl Wanted {
             query,
             filter,
             exact,
+            few,
             by,
             after,
             size: usize::try_from(paging::size(request.page_size)).unwrap_or(usize::MAX),
@@ -156,7 +159,7 @@ impl Wanted {
     /// Some rows behind a place.
     async fn behind(&self, tx: &ReadTx, after: Option<&Place>, limit: usize) -> Result<Vec<Model>> {
         let mut rows = Vec::new();
-        for query in self.by.behind(&self.query, after)? {
+        for query in self.by.behind(&self.query, after, self.few)? {
             let left = u64::try_from(limit - rows.len()).unwrap_or_default();
             let skip = (self.skip > 0 && after.is_none()).then_some(self.skip);
             let query = query.limit(left).offset(skip);

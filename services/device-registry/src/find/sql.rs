@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) narrow: Condition,
     /// Whether it is true of no other device.
     pub(crate) exact: bool,
+    /// Whether it is true of few devices, which the database is to begin with.
+    pub(crate) few: bool,
 }
 
 /// What more devices than this have is looked up for each device, in the order
@@ -40,7 +42,14 @@ pub(crate) async fn narrow(tx: &ReadTx, filter: &Filter<Field>) -> Result<Found>
     Ok(found.unwrap_or_else(|| Found {
         narrow: Condition::all(),
         exact: false,
+        few: false,
     }))
+}
+
+/// Whether the field is in rows of other tables.
+fn is_of_rows(field: &Field) -> bool {
+    use Field::{Label, Labels, TagIds, Tags};
+    matches!(field, Label(_) | Labels | TagIds | Tags)
 }
 
 /// Whether many devices have the label or the tag that is asked for.
@@ -71,32 +80,40 @@ fn narrowed(filter: &Filter<Field>, tenant: TenantId, common: &[&Test<Field>]) -
             let exact = parts
                 .iter()
                 .all(|part| part.as_ref().is_some_and(|p| p.exact));
+            let few = parts.iter().flatten().any(|part| part.few);
             let known = parts.into_iter().flatten();
             let narrow = known.fold(Condition::all(), |all, part| all.add(part.narrow));
-            Some(Found { narrow, exact })
+            Some(Found { narrow, exact, few })
         }
         // Of alternatives, one that no index knows may be true of any device.
         Filter::Any(filters) if filters.is_empty() => Some(Found {
             narrow: Condition::all().add(Expr::value(1).eq(0)),
             exact: true,
+            few: false,
         }),
         Filter::Any(filters) => {
             let parts = filters.iter().map(|f| narrowed(f, tenant, common));
             let parts: Vec<_> = parts.collect::<Option<_>>()?;
             let exact = parts.iter().all(|part| part.exact);
+            let few = parts.iter().all(|part| part.few);
             let alternatives = parts.into_iter().map(|part| part.narrow);
             let narrow = alternatives.fold(Condition::any(), Condition::add);
-            Some(Found { narrow, exact })
+            Some(Found { narrow, exact, few })
         }
         // Nearly all devices are not something: no index helps.
         Filter::Test(test) if test.negated => None,
-        Filter::Test(test) => Some(Found {
-            narrow: Condition::all().add(match common.contains(&test) {
+        Filter::Test(test) => {
+            let is_common = common.contains(&test);
+            let narrow = match is_common {
                 true => had(test, tenant)?,
                 false => indexed(test, tenant)?,
-            }),
-            exact: true,
-        }),
+            };
+            Some(Found {
+                narrow: Condition::all().add(narrow),
+                exact: true,
+                few: !is_common && is_of_rows(&test.field),
+            })
+        }
     }
 }
 
