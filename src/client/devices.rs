@@ -19,7 +19,7 @@ use super::connect::Authorized;
 use super::failure::Failure;
 use super::options::Options;
 use super::{out, parse, transfer};
-use show::Column;
+use show::{Column, USUAL};
 
 /// A page of devices with long descriptions is larger than gRPC's usual limit.
 const MAX_ANSWER: usize = 64 << 20;
@@ -208,10 +208,12 @@ async fn list_matching(options: &Options, list: List) -> Result<(), Failure> {
         Ok((page.devices, page.next_page_token))
     });
     let devices = devices.await?;
-    if list.columns.is_empty() {
-        return options.server.output.list(&devices);
-    }
-    let columns = list.columns.as_slice();
+    let columns = match (list.columns.is_empty(), list.show_deleted) {
+        (false, _) => list.columns,
+        (true, false) => return options.server.output.list(&devices),
+        // Which are the deleted ones is what it is about.
+        (true, true) => [&USUAL[..], &[Column::Deleted]].concat(),
+    };
     let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
     let cells = |device: &Device| columns.iter().map(|column| column.of(device)).collect();
     options.server.output.columns(&devices, &names, cells)

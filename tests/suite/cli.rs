@@ -329,8 +329,10 @@ async fn devices_are_found_by_filter_and_come_back_when_they_were_deleted() {
     terminal.says(&["device", "delete", &ids[0], &ids[1]]).await;
     let descending = [&list[..], &["display_name desc"]].concat();
     assert_eq!(terminal.json(&descending).await, json!([]));
-    let deleted = [&descending[..], &["--show-deleted"]].concat();
-    let deleted = terminal.json(&deleted).await;
+    let shown = [&descending[..], &["--show-deleted"]].concat();
+    let table = terminal.says(&shown).await;
+    assert!(table.lines().next().unwrap().contains("DELETED"), "{table}");
+    let deleted = terminal.json(&shown).await;
     assert_eq!(deleted[0]["displayName"], "b");
     assert!(deleted[0]["purgeTime"].is_string());
     terminal.says(&["device", "undelete", &ids[0]]).await;

@@ -75,7 +75,7 @@ impl Column {
 }
 
 /// What a device shows of itself, if nobody asks for more.
-const USUAL: [Column; 7] = [
+pub(super) const USUAL: [Column; 7] = [
     Column::Id,
     Column::Name,
     Column::Serial,
