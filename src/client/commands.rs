@@ -11,6 +11,7 @@ use proto::registry::{
     WaitDeviceCommandRequest,
 };
 use serde_json::{Value, json};
+use tonic::Code;
 use uuid::Uuid;
 
 use super::connect::Authorized;
@@ -131,7 +132,15 @@ async fn send(options: &Options, mut client: Client, command: Send) -> Result<()
         }),
         ..Default::default()
     };
-    let mut sent = client.send_command(request).await?.into_inner();
+    let sent = client.send_command(request).await;
+    let mut sent = match sent {
+        Ok(sent) => sent.into_inner(),
+        Err(status) if status.code() == Code::NotFound && !command.free => {
+            let hint = "a command that is not in the catalogue (/v1/commands) needs --free";
+            return Err(Failure::from(status).hint(hint));
+        }
+        Err(status) => return Err(status.into()),
+    };
     while command.wait && sent.end_time.is_none() {
         let request = WaitDeviceCommandRequest {
             id: sent.id,

@@ -143,6 +143,9 @@ async fn people_send_list_and_cancel_by_the_program() {
         .await;
     let sent: Value = serde_json::from_str(&sent.ok()).unwrap();
     assert_eq!(sent["parameters"], json!({"in": 5}));
+    let unknown = terminal.run(&send[..5], "").await;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("needs --free"), "{}", unknown.err);
     let list = ["command", "list", "--device", &device];
     let listed = terminal.run(&list, "").await.ok();
     assert!(
