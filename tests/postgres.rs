@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod lists;
 mod suite;
 
 const SHAPE: support::Shape = support::Shape::Postgres;

@@ -3,6 +3,7 @@
 mod m0001_keys;
 mod m0003_revocations;
 mod m0004_generations;
+mod m0007_lists;
 
 use sea_orm_migration::prelude::*;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_revocations::Migration),
             Box::new(m0004_generations::Migration),
             Box::new(crate::events_order::Migration),
+            Box::new(m0007_lists::Migration),
         ]
     }
 }

@@ -49,6 +49,31 @@ pub(crate) fn unique(table: &'static str, columns: &[&'static str]) -> IndexCrea
     index
 }
 
+/// An index over columns of a table.
+pub(crate) fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index
+        .name(format!("{table}_{}_idx", columns.join("_")))
+        .table(table);
+    for column in columns {
+        index.col(*column);
+    }
+    index
+}
+
+/// A foreign key that can't point into another tenant.
+pub(crate) fn reference(
+    table: &'static str,
+    column: &'static str,
+    target: &'static str,
+) -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .name(format!("{table}_{column}_fkey"))
+        .from(table, ("tenant_id", column))
+        .to(target, ("tenant_id", "id"))
+        .to_owned()
+}
+
 /// The transaction that wrote a row of a log, by which a reader on PostgreSQL
 /// knows what may still appear below it. SQLite has one writer: 0.
 pub(crate) fn transaction(manager: &SchemaManager) -> ColumnDef {

@@ -101,7 +101,7 @@ async fn list(options: &Options) -> Result<(), Failure> {
         let request = ListApiClientsRequest {
             page_size,
             page_token,
-            skip: 0,
+            ..Default::default()
         };
         let page = service.list_api_clients(request).await?.into_inner();
         Ok((page.api_clients, page.next_page_token))

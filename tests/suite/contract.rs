@@ -108,7 +108,7 @@ async fn every_method_for_services_is_refused_to_a_tenants_owner() {
 }
 
 /// One of everything, in tenant A.
-struct Belongings {
+pub(crate) struct Belongings {
     device: String,
     sensor: String,
     tag: String,
@@ -128,7 +128,7 @@ struct Belongings {
 }
 
 impl Belongings {
-    async fn of(world: &World) -> Self {
+    pub(crate) async fn of(world: &World) -> Self {
         let alice = &world.alice;
         let id = async |path: &str, body: serde_json::Value| {
             let made = alice.post(path, body).await.expect(201);
@@ -195,7 +195,7 @@ impl Belongings {
     }
 
     /// The thing of tenant A that a field of a request names, if it names one.
-    fn named_by(&self, service: &str, field: &str) -> Option<Value> {
+    pub(crate) fn named_by(&self, service: &str, field: &str) -> Option<Value> {
         let text = |id: &str| Some(Value::String(id.to_owned()));
         match (field, service) {
             ("user_id", _) => text(&self.user),
@@ -268,7 +268,7 @@ fn basic(client: &serde_json::Value) -> String {
     format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair))
 }
 
-fn in_2100() -> DynamicMessage {
+pub(crate) fn in_2100() -> DynamicMessage {
     let kind = grpc::pool().get_message_by_name("google.protobuf.Timestamp");
     let mut time = DynamicMessage::new(kind.unwrap());
     time.set_field_by_name("seconds", Value::I64(4_102_444_800));

@@ -7,7 +7,7 @@ mod cli_proofs;
 mod cli_transfer;
 mod cli_webhooks;
 mod commands_dialects;
-mod contract;
+pub(crate) mod contract;
 mod device42;
 mod forwarded;
 mod grpc;

@@ -48,7 +48,8 @@ impl Process {
         let (kept, errors) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
         std::thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
-                eprintln!("{line}");
+                // A plan of a query, say, is for who reads the log.
+                eprintln!("{:.1000}", line);
                 *kept.lock().unwrap() += &format!("{line}\n");
             }
         });

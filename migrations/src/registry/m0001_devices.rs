@@ -5,7 +5,7 @@ use sea_orm_migration::schema::{
     timestamp_with_time_zone_null, uuid, uuid_null,
 };
 
-use crate::schema::{id, number, revision, tenant, time, unique};
+use crate::schema::{id, index, number, reference, revision, tenant, time, unique};
 
 /// First those that others refer to.
 const TABLES: [&str; 6] = [
@@ -160,28 +160,4 @@ fn indexes(table: &'static str, unique_columns: &[&'static str]) -> Vec<IndexCre
         .collect();
     indexes.push(index(table, &["tenant_id", "number"]));
     indexes
-}
-
-fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index
-        .name(format!("{table}_{}_idx", columns.join("_")))
-        .table(table);
-    for column in columns {
-        index.col(*column);
-    }
-    index
-}
-
-/// A foreign key that can't point into another tenant.
-fn reference(
-    table: &'static str,
-    column: &'static str,
-    target: &'static str,
-) -> ForeignKeyCreateStatement {
-    ForeignKey::create()
-        .name(format!("{table}_{column}_fkey"))
-        .from(table, ("tenant_id", column))
-        .to(target, ("tenant_id", "id"))
-        .to_owned()
 }

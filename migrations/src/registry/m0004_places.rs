@@ -6,7 +6,7 @@ use sea_orm_migration::schema::{
 };
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::schema::{id, number, revision, tenant, time, unique};
+use crate::schema::{id, index, number, reference, revision, tenant, time, unique};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -121,30 +121,13 @@ fn sensors() -> TableAndIndexes {
             reference("sensors", "device_id", "devices").on_delete(ForeignKeyAction::Cascade),
         )
         .to_owned();
-    let mut listed = Index::create();
-    listed
-        .name("sensors_tenant_id_number_idx")
-        .table("sensors")
-        .col("tenant_id")
-        .col("number");
     let indexes = vec![
         unique("sensors", &["tenant_id", "id"]),
         unique("sensors", &["tenant_id", "device_id", "code"]),
         unique("sensors", &["tenant_id", "device_id", "external_id"]),
-        listed,
+        index("sensors", &["tenant_id", "number"]),
+        index("sensors", &["tenant_id", "code", "number"]),
+        index("sensors", &["tenant_id", "external_id", "number"]),
     ];
     (table, indexes)
-}
-
-/// A foreign key that can't point into another tenant.
-fn reference(
-    table: &'static str,
-    column: &'static str,
-    target: &'static str,
-) -> ForeignKeyCreateStatement {
-    ForeignKey::create()
-        .name(format!("{table}_{column}_fkey"))
-        .from(table, ("tenant_id", column))
-        .to(target, ("tenant_id", "id"))
-        .to_owned()
 }

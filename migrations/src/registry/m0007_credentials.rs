@@ -8,7 +8,7 @@ use sea_orm_migration::schema::{
 };
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::schema::{id, number, revision, tenant, time, unique};
+use crate::schema::{id, index, number, reference, revision, tenant, time, unique};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -36,20 +36,11 @@ impl MigrationTrait for Migration {
         connection.execute_unprepared(&fold).await?;
         let old = Table::drop().table("device_secrets").to_owned();
         manager.drop_table(old).await?;
-        // SQLite follows by the number alone.
-        if manager.get_database_backend() == DbBackend::Postgres {
-            let follow =
-                "CREATE INDEX IF NOT EXISTS events_transaction_idx ON events (transaction, number)";
-            connection.execute_unprepared(follow).await?;
-        }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        connection
-            .execute_unprepared("DROP INDEX IF EXISTS events_transaction_idx")
-            .await?;
         manager.create_table(secrets()).await?;
         for index in [
             unique("device_secrets", &["tenant_id", "id"]),
@@ -95,8 +86,13 @@ fn credentials() -> TableAndIndexes {
         .col(timestamp_with_time_zone_null("first_use_time"))
         .col(timestamp_with_time_zone_null("last_use_time"))
         .col(uuid_null("claim_key_id"))
-        .foreign_key(&mut reference(name, "device_id", "devices"))
-        .foreign_key(&mut reference(name, "authority_id", "device_authorities"))
+        .foreign_key(
+            &mut reference(name, "device_id", "devices").on_delete(ForeignKeyAction::Cascade),
+        )
+        .foreign_key(
+            &mut reference(name, "authority_id", "device_authorities")
+                .on_delete(ForeignKeyAction::Cascade),
+        )
         .to_owned();
     let indexes = vec![
         unique(name, &["tenant_id", "id"]),
@@ -145,32 +141,9 @@ fn secrets() -> TableCreateStatement {
         .col(uuid("device_id"))
         .col(binary_len("hash", 32))
         .col(time("create_time"))
-        .foreign_key(&mut reference("device_secrets", "device_id", "devices"))
-        .to_owned()
-}
-
-fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index
-        .name(format!("{table}_{}_idx", columns.join("_")))
-        .table(table);
-    for column in columns {
-        index.col(*column);
-    }
-    index
-}
-
-/// A foreign key that can't point into another tenant; the row goes with what
-/// it belongs to.
-fn reference(
-    table: &'static str,
-    column: &'static str,
-    target: &'static str,
-) -> ForeignKeyCreateStatement {
-    ForeignKey::create()
-        .name(format!("{table}_{column}_fkey"))
-        .from(table, ("tenant_id", column))
-        .to(target, ("tenant_id", "id"))
-        .on_delete(ForeignKeyAction::Cascade)
+        .foreign_key(
+            &mut reference("device_secrets", "device_id", "devices")
+                .on_delete(ForeignKeyAction::Cascade),
+        )
         .to_owned()
 }

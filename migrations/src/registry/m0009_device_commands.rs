@@ -8,7 +8,7 @@ use sea_orm_migration::schema::{
 };
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::schema::{id, number, revision, tenant, time, transaction, unique};
+use crate::schema::{id, index, number, revision, tenant, time, transaction, unique};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -214,15 +214,4 @@ fn calls(manager: &SchemaManager) -> TableAndIndexes {
         index("command_calls", &["create_time"]),
     ];
     (table, indexes)
-}
-
-fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index
-        .name(format!("{table}_{}_idx", columns.join("_")))
-        .table(table);
-    for column in columns {
-        index.col(*column);
-    }
-    index
 }

@@ -89,6 +89,9 @@ impl ApiClientService for ApiClients {
                 (Column::Number.eq(number), number.to_string())
             }
             Some(get_api_client_request::Client::Id(id)) => (Column::Id.eq(chosen(&id)), id),
+            Some(get_api_client_request::Client::ClientKey(key)) => {
+                (Column::ClientKey.eq(&key), key)
+            }
             None => return Err(Error::invalid("client", "is required").into()),
         };
         let tx = self.0.store.read(&caller).await?;
@@ -111,7 +114,10 @@ impl ApiClientService for ApiClients {
             query = query.filter(Column::Number.gt(after));
         }
         let tx = self.0.store.read(&caller).await?;
-        let total = tx.count(Entity::find()).await?;
+        let total = match req.count_total {
+            true => tx.count(Entity::find()).await?,
+            false => 0,
+        };
         let (rows, next_page_token) = page.finish(tx.all(query).await?, |row| row.number);
         Ok(Response::new(ListApiClientsResponse {
             api_clients: all_shown(&tx, rows, self.0.clock.now()).await?,

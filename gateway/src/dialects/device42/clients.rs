@@ -33,6 +33,7 @@ pub(super) async fn list(domain: &Domain, page: Page) -> Result<(Vec<ApiClient>,
     let list = ListApiClientsRequest {
         page_size: page.limit,
         skip: page.offset,
+        count_total: true,
         ..Default::default()
     };
     let found = domain
@@ -147,27 +148,15 @@ fn after(mut client: ApiClient, wanted: &dialect::CreateApiClientRequest) -> Res
 /// The client of the caller's tenant that has a key; refused if another
 /// tenant's has it.
 async fn by_key(domain: &Domain, client_key: &str) -> Result<ApiClient> {
-    let mut page_token = String::new();
-    loop {
-        let list = ListApiClientsRequest {
-            page_size: 1000,
-            page_token,
-            ..Default::default()
-        };
-        let page = domain
-            .api_clients()
-            .list_api_clients(domain.request(list))
-            .await?
-            .into_inner();
-        let mut clients = page.api_clients.into_iter();
-        if let Some(found) = clients.find(|client| client.client_key == client_key) {
-            return Ok(found);
-        }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
+    let client = Some(get_api_client_request::Client::ClientKey(client_key.into()));
+    let get = domain.request(GetApiClientRequest { client });
+    match domain.api_clients().get_api_client(get).await {
+        Ok(client) => Ok(client.into_inner()),
+        Err(status) if status.code() == Code::NotFound => {
             let why = "client_key is taken by an API client that is not yours";
-            return Err(Error::from(Status::already_exists(why)));
+            Err(Error::from(Status::already_exists(why)))
         }
+        Err(status) => Err(status.into()),
     }
 }
 
