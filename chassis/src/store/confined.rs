@@ -6,11 +6,12 @@ use std::ops::Deref;
 
 use chrono::{DateTime, Utc};
 use sea_orm::prelude::Json;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction,
-    DbBackend, DbErr, DeleteMany, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QueryResult, QuerySelect, QueryTrait, Select, TryGetable, UpdateMany,
+    DbBackend, DbErr, DeleteMany, EntityTrait, FromQueryResult, IdenStatic, IntoActiveModel,
+    Iterable, PaginatorTrait, PrimaryKeyToColumn, QueryFilter, QueryResult, QuerySelect,
+    QueryTrait, Select, TryGetable, UpdateMany,
 };
 
 use super::pools::Pools;
@@ -179,14 +180,22 @@ impl WriteTx {
         if rows.is_empty() {
             return Ok(());
         }
-        let rows = rows.into_iter().map(|mut row| {
-            row.set(<A::Entity as TenantOwned>::TENANT, self.tenant.0.into());
-            row
-        });
-        <A::Entity as EntityTrait>::insert_many(rows)
+        <A::Entity as EntityTrait>::insert_many(self.own(rows))
             .exec_without_returning(&self.0.tx)
             .await?;
         Ok(())
+    }
+
+    /// The same rows of the tenant, whatever tenant they name.
+    fn own<A>(&self, rows: Vec<A>) -> impl Iterator<Item = A>
+    where
+        A: ActiveModelTrait,
+        A::Entity: TenantOwned,
+    {
+        rows.into_iter().map(|mut row| {
+            row.set(<A::Entity as TenantOwned>::TENANT, self.tenant.0.into());
+            row
+        })
     }
 
     /// Changes a row of the tenant, found by its primary key.
@@ -200,6 +209,35 @@ impl WriteTx {
         row.not_set(<A::Entity as TenantOwned>::TENANT);
         let query = <A::Entity as EntityTrait>::update(row).validate()?;
         Ok(self.confine::<A::Entity, _>(query).exec(&self.0.tx).await?)
+    }
+
+    /// Changes many rows of the tenant, found by their primary keys, in one
+    /// statement. Each is given in full, and must be there: one that is not
+    /// would be added.
+    pub async fn replace_many<A>(&self, rows: Vec<A>) -> Result<()>
+    where
+        A: ActiveModelTrait + ActiveModelBehavior + Send,
+        A::Entity: TenantOwned,
+    {
+        type Column<A> = <<A as ActiveModelTrait>::Entity as EntityTrait>::Column;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let tenant = <A::Entity as TenantOwned>::TENANT;
+        let keys: Vec<_> = <A::Entity as EntityTrait>::PrimaryKey::iter()
+            .map(PrimaryKeyToColumn::into_column)
+            .collect();
+        let is_key = |column: &Column<A>| keys.iter().any(|key| key.as_str() == column.as_str());
+        let others = Column::<A>::iter().filter(|column| !is_key(column));
+        let replace = OnConflict::columns(keys.iter().copied())
+            .update_columns(others)
+            .action_and_where(tenant.eq(self.tenant.0))
+            .to_owned();
+        <A::Entity as EntityTrait>::insert_many(self.own(rows))
+            .on_conflict(replace)
+            .exec_without_returning(&self.0.tx)
+            .await?;
+        Ok(())
     }
 
     /// Changes all rows of the tenant that a query finds; answers how many.

@@ -6,7 +6,7 @@ use chassis::store::WriteTx;
 use chassis::{Clock, Error, Result};
 use proto::registry::Device;
 use proto::{Path, Validate, Violation};
-use sea_orm::ActiveValue::{Set, Unchanged};
+use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
@@ -147,9 +147,14 @@ impl Plan<'_> {
         let columns = columns(&merged)?;
         work.claim(Some(&current), &merged, there)?;
         work.updated.push(device::ActiveModel {
-            number: Unchanged(row.number),
+            number: Set(row.number),
+            id: Set(row.id),
+            create_time: Set(row.create_time),
             update_time: Set(self.clock.now()),
             revision: Set(row.revision + 1),
+            last_seen_time: Set(row.last_seen_time),
+            delete_time: Set(row.delete_time),
+            purge_time: Set(row.purge_time),
             ..columns
         });
         if merged.labels != current.labels {
@@ -165,8 +170,8 @@ impl Plan<'_> {
 
     async fn write(&self, tx: &WriteTx, work: Work) -> Result<()> {
         let created = i64::try_from(work.created.len()).unwrap_or(i64::MAX);
-        for row in work.updated {
-            tx.update(row).await?;
+        for some in groups(work.updated) {
+            tx.replace_many(some).await?;
         }
         insert(tx, work.created).await?;
         if created > 0 {
@@ -223,14 +228,18 @@ where
     A: sea_orm::ActiveModelTrait + sea_orm::ActiveModelBehavior + Send,
     A::Entity: chassis::store::TenantOwned,
 {
-    let mut rows = rows.into_iter();
-    loop {
-        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
-        if some.is_empty() {
-            return Ok(());
-        }
+    for some in groups(rows) {
         tx.insert_many(some).await?;
     }
+    Ok(())
+}
+
+fn groups<A>(rows: Vec<A>) -> impl Iterator<Item = Vec<A>> {
+    let mut rows = rows.into_iter();
+    std::iter::from_fn(move || {
+        let some: Vec<_> = rows.by_ref().take(AT_ONCE).collect();
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 fn tags(id: Uuid, device: &Device) -> Result<Vec<device_tag::ActiveModel>> {

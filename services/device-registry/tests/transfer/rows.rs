@@ -115,7 +115,15 @@ async fn a_device_that_there_is_is_changed_by_what_matches(registry: Registry) {
             labels: [("old".to_owned(), "1".to_owned())].into(),
             ..serial(&format!("serial {key}"))
         };
-        let made = registry.create(made).await.unwrap();
+        let id = registry.create(made).await.unwrap().id;
+        let seen = RecordSightingsRequest {
+            device: Some(record_sightings_request::Device::Id(id.clone())),
+            seen_time: None,
+        };
+        let seen = registry.request(tokio_stream::iter([seen]));
+        registry.devices().record_sightings(seen).await.unwrap();
+        let made = registry.get(&id).await.unwrap();
+        assert!(made.last_seen_time.is_some());
         let named = |name: &str| Device {
             display_name: name.to_owned(),
             serial_number: made.serial_number.clone(),
@@ -134,6 +142,9 @@ async fn a_device_that_there_is_is_changed_by_what_matches(registry: Registry) {
             ("new", "2")
         );
         assert_eq!(device.labels, made.labels);
+        // What no import says stays as it is.
+        let made_of = |device: &Device| (device.number, device.create_time, device.last_seen_time);
+        assert_eq!(made_of(&device), made_of(&made));
         // Only what the mask names, also where that is nothing.
         let masked = ImportDevicesRequest {
             update_mask: Some(FieldMask {
