@@ -21,10 +21,14 @@ use super::options::Options;
 use super::out::{self, Show};
 use super::parse;
 
+mod catalogue;
+
 /// How long one question for the end of a command lasts, in seconds.
 const WAIT: i64 = 20;
 
 const EXAMPLES: &str = "Examples:
+  muster command define open-valve --parameter angle:number,required,min=0,max=90
+  muster command catalogue
   muster command send 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 open-valve angle=30 --wait
   muster command send 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05 restart --free
   muster command list --device 0198c5a2-8f40-7c11-b0de-2c9a4e7d1b05
@@ -59,6 +63,15 @@ enum Action {
     Cancel {
         /// What the device was told
         id: Uuid,
+    },
+    /// Put a command into the catalogue, or in the place of the one of its name
+    Define(Box<catalogue::Define>),
+    /// List the commands of the catalogue: what devices can be told
+    Catalogue,
+    /// Take a command out of the catalogue; what devices were told stays
+    Undefine {
+        /// What programs call it
+        name: String,
     },
 }
 
@@ -103,17 +116,24 @@ impl Commands {
     /// Carries the action out.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let options = &self.options;
-        let client = DeviceCommandServiceClient::new(options.connect().await?);
         match self.action {
-            Action::Send(command) => send(options, client, command).await,
-            Action::List(wanted) => list(options, client, wanted).await,
-            Action::Receive { device, ack } => receive(options, client, device, ack).await,
-            Action::Cancel { id } => cancel(options, client, id).await,
+            Action::Send(command) => send(options, command).await,
+            Action::List(wanted) => list(options, wanted).await,
+            Action::Receive { device, ack } => receive(options, device, ack).await,
+            Action::Cancel { id } => cancel(options, id).await,
+            Action::Define(wanted) => catalogue::define(options, *wanted).await,
+            Action::Catalogue => catalogue::list(options).await,
+            Action::Undefine { name } => catalogue::undefine(options, &name).await,
         }
     }
 }
 
-async fn send(options: &Options, mut client: Client, command: Send) -> Result<(), Failure> {
+async fn client(options: &Options) -> Result<Client, Failure> {
+    Ok(DeviceCommandServiceClient::new(options.connect().await?))
+}
+
+async fn send(options: &Options, command: Send) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let (known, name) = match command.free {
         true => (String::new(), command.name),
         false => (command.name, String::new()),
@@ -126,17 +146,14 @@ async fn send(options: &Options, mut client: Client, command: Send) -> Result<()
         command: known,
         name,
         parameters: (!fields.is_empty()).then_some(Struct { fields }),
-        ttl: command.ttl.map(|ttl| Duration {
-            seconds: ttl.num_seconds(),
-            nanos: 0,
-        }),
+        ttl: command.ttl.map(parse::duration),
         ..Default::default()
     };
     let sent = client.send_command(request).await;
     let mut sent = match sent {
         Ok(sent) => sent.into_inner(),
         Err(status) if status.code() == Code::NotFound && !command.free => {
-            let hint = "a command that is not in the catalogue (/v1/commands) needs --free";
+            let hint = "`muster command catalogue` lists what there is; a command that is not needs --free";
             return Err(Failure::from(status).hint(hint));
         }
         Err(status) => return Err(status.into()),
@@ -162,7 +179,8 @@ async fn send(options: &Options, mut client: Client, command: Send) -> Result<()
     }
 }
 
-async fn list(options: &Options, mut client: Client, wanted: List) -> Result<(), Failure> {
+async fn list(options: &Options, wanted: List) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let filter = ListDeviceCommandsRequest {
         device_id: wanted.device.map(|id| id.to_string()).unwrap_or_default(),
         name: wanted.name,
@@ -181,12 +199,8 @@ async fn list(options: &Options, mut client: Client, wanted: List) -> Result<(),
     options.server.output.list(&commands.await?)
 }
 
-async fn receive(
-    options: &Options,
-    mut client: Client,
-    device: Uuid,
-    ack: bool,
-) -> Result<(), Failure> {
+async fn receive(options: &Options, device: Uuid, ack: bool) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let request = ReceiveCommandsRequest {
         device_id: device.to_string(),
         ..Default::default()
@@ -214,7 +228,8 @@ async fn receive(
     Err(Failure::new("the stream has ended"))
 }
 
-async fn cancel(options: &Options, mut client: Client, id: Uuid) -> Result<(), Failure> {
+async fn cancel(options: &Options, id: Uuid) -> Result<(), Failure> {
+    let mut client = client(options).await?;
     let request = CancelDeviceCommandRequest { id: id.to_string() };
     let cancelled = client.cancel_device_command(request).await?.into_inner();
     options.server.output.one(&cancelled)

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::store::{ReadTx, Resource, Store, WriteTx};
+use chassis::store::{ReadTx, Resource, Store, WriteTx, in_one_order};
 use chassis::{Clock, Error, Result, open, open_stream};
 use proto::registry::device_service_server::DeviceService;
 use proto::registry::{
@@ -12,7 +12,7 @@ use proto::registry::{
     RecordSightingsRequest, RecordSightingsResponse, UndeleteDeviceRequest, UpdateDeviceRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -231,13 +231,9 @@ impl DeviceService for Devices {
         let wanted = ids::parse_all("ids", &req.ids)?;
         let records: Vec<Resource> = wanted.iter().map(|id| ("devices", *id).into()).collect();
         let deleted = self.store.change_many(&caller, records, async |tx| {
-            let query = device::Entity::find()
-                .filter(device::Column::Id.is_in(wanted.iter().copied()))
-                // Always in one order, so that two such requests wait for each
-                // other and not both for ever.
-                .order_by_asc(device::Column::Number)
-                .lock_exclusive();
-            let mut rows = tx.all(query).await?;
+            let query =
+                device::Entity::find().filter(device::Column::Id.is_in(wanted.iter().copied()));
+            let mut rows = tx.all(in_one_order(query).lock_exclusive()).await?;
             rows.retain(|row| req.purge || row.delete_time.is_none());
             let found: HashSet<_> = rows.iter().map(|row| row.id).collect();
             if let Some(id) = wanted.iter().find(|id| !found.contains(id)) {

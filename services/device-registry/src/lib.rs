@@ -25,6 +25,8 @@ mod labels;
 mod lifecycle;
 mod page_key;
 mod paged;
+#[cfg(test)]
+mod plan;
 mod purge;
 mod quota;
 mod read_mask;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::Result;
 use chassis::caller::TenantId;
-use chassis::store::{Record, Store};
+use chassis::store::{Record, Store, in_one_order};
 use chrono::TimeDelta;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -80,10 +80,8 @@ async fn devices(store: &Store) -> Result<u64> {
                 // One that was brought back meanwhile has no purge time.
                 let query = device::Entity::find()
                     .filter(device::Column::Number.is_in(numbers.iter().copied()))
-                    .filter(device::Column::PurgeTime.lt(tx.begin_time()))
-                    .order_by_asc(device::Column::Number)
-                    .lock_exclusive();
-                let due = tx.all(query).await?;
+                    .filter(device::Column::PurgeTime.lt(tx.begin_time()));
+                let due = tx.all(in_one_order(query).lock_exclusive()).await?;
                 let of = |row: &device::Model| {
                     Record::by_service("device-registry", tenant, ("devices", row.id))
                 };

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chassis::store::{ReadTx, WriteTx};
+use chassis::store::{ReadTx, WriteTx, in_one_order};
 use chassis::{Error, Result};
 use proto::Violation;
 use proto::registry::Device;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::entity::{device_tag, site, tag};
@@ -97,11 +97,9 @@ pub(crate) async fn tags_on_all(
     tx: &ReadTx,
     devices: impl IntoIterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, Vec<Uuid>>> {
-    let query = device_tag::Entity::find()
-        .filter(device_tag::Column::DeviceId.is_in(devices))
-        .order_by_asc(device_tag::Column::Number);
+    let query = device_tag::Entity::find().filter(device_tag::Column::DeviceId.is_in(devices));
     let mut tags = HashMap::<_, Vec<_>>::new();
-    for row in tx.all(query).await? {
+    for row in tx.all(in_one_order(query)).await? {
         tags.entry(row.device_id).or_default().push(row.tag_id);
     }
     Ok(tags)

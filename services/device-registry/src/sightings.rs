@@ -10,14 +10,14 @@ use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
-use chassis::store::{Store, WriteTx};
+use chassis::store::{Store, WriteTx, in_one_order};
 use chassis::time::date_time;
 use chassis::{Caller, Clock, Error, Messages, Result};
 use chrono::{DateTime, Utc};
 use proto::registry::record_sightings_request::Device;
 use proto::registry::{RecordSightingsRequest, RecordSightingsResponse};
 use sea_orm::sea_query::{CaseStatement, LockType};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use tokio_stream::StreamExt;
 use uuid::Uuid;
 
@@ -107,16 +107,33 @@ async fn write(store: &Store, caller: &Caller, batch: &[Sighting]) -> Result<Has
     }
     store
         .observe("note when devices were last heard of", caller, async |tx| {
-            let rows = tx.all(named(latest.keys().copied())).await?;
+            let rows = lock(tx, latest.keys().copied()).await?;
             advance(tx, &rows, &latest).await?;
             Ok(rows.iter().flat_map(names).collect())
         })
         .await
 }
 
-/// The devices of these names, locked in one order, so that two streams about
-/// the same devices wait for one another and nothing worse.
-fn named<'a>(names: impl Iterator<Item = &'a Name>) -> Select<Entity> {
+/// The devices of these names, locked: two streams about the same devices wait
+/// for one another.
+async fn lock(tx: &WriteTx, names: impl Iterator<Item = &Name>) -> Result<Vec<Model>> {
+    let found = match &named(names)[..] {
+        [one] => one.clone(),
+        several => {
+            let mut numbers = Vec::new();
+            for query in several {
+                numbers.extend(tx.all(query.clone()).await?.iter().map(|row| row.number));
+            }
+            Entity::find().filter(Column::Number.is_in(numbers))
+        }
+    };
+    // Not exclusive: what refers to a device need not wait.
+    tx.all(in_one_order(found).lock(LockType::NoKeyUpdate))
+        .await
+}
+
+/// A query for each kind of names: an index knows each kind, and none two.
+fn named<'a>(names: impl Iterator<Item = &'a Name>) -> Vec<Select<Entity>> {
     let (mut ids, mut serial_numbers, mut external_ids) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         match name {
@@ -125,16 +142,14 @@ fn named<'a>(names: impl Iterator<Item = &'a Name>) -> Select<Entity> {
             Name::ExternalId(id) => external_ids.push(id.as_str()),
         }
     }
-    let any = Condition::any()
-        .add(Column::Id.is_in(ids))
-        .add(Column::SerialNumber.is_in(serial_numbers))
-        .add(Column::ExternalId.is_in(external_ids));
-    Entity::find()
-        .filter(any)
-        .filter(Column::DeleteTime.is_null())
-        .order_by_asc(Column::Number)
-        // Not exclusive: what refers to a device need not wait.
-        .lock(LockType::NoKeyUpdate)
+    let kinds = [
+        (!ids.is_empty()).then(|| Column::Id.is_in(ids)),
+        (!serial_numbers.is_empty()).then(|| Column::SerialNumber.is_in(serial_numbers)),
+        (!external_ids.is_empty()).then(|| Column::ExternalId.is_in(external_ids)),
+    ];
+    let there = || Entity::find().filter(Column::DeleteTime.is_null());
+    let kinds = kinds.into_iter().flatten();
+    kinds.map(|kind| there().filter(kind)).collect()
 }
 
 /// Everything that a device may be named by.
@@ -193,6 +208,26 @@ impl fmt::Display for Name {
         match self {
             Self::Id(id) => id.fmt(f),
             Self::SerialNumber(name) | Self::ExternalId(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+
+    #[tokio::test]
+    async fn sqlite_looks_the_devices_of_a_batch_up() {
+        let (id, text) = (Name::Id(Uuid::nil()), || "x".to_owned());
+        for (name, column) in [
+            (id, "id"),
+            (Name::SerialNumber(text()), "serial_number"),
+            (Name::ExternalId(text()), "external_id"),
+        ] {
+            let many = vec![name; 500];
+            let query = in_one_order(named(many.iter()).remove(0));
+            assert!(plan::on_sqlite(query).await.looks_up(column), "{column}");
         }
     }
 }

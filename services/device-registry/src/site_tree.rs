@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chassis::caller::TenantId;
-use chassis::store::{ReadTx, WriteTx};
+use chassis::store::{ReadTx, WriteTx, in_one_order};
 use chassis::{Error, Result};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::SelectStatement;
@@ -132,11 +132,8 @@ async fn around(tx: &WriteTx, parent: Uuid, trees: &[Uuid]) -> Result<Vec<Uuid>>
 /// Locks the outermost sites around some.
 async fn lock(tx: &WriteTx, sites: &[Uuid]) -> Result<()> {
     let roots = roots(tx, sites).await?;
-    let query = site::Entity::find()
-        .filter(site::Column::Id.is_in(roots.iter().copied()))
-        .order_by_asc(site::Column::Number)
-        .lock_exclusive();
-    tx.all(query).await?;
+    let query = site::Entity::find().filter(site::Column::Id.is_in(roots.iter().copied()));
+    tx.all(in_one_order(query).lock_exclusive()).await?;
     match self::roots(tx, sites).await? == roots {
         true => Ok(()),
         // Somebody moved them while this waited.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chassis::error::Constraint;
 use chassis::paging::Page;
-use chassis::store::{ReadTx, Store, WriteTx};
+use chassis::store::{ReadTx, Store, WriteTx, in_one_order};
 use chassis::time::timestamp;
 use chassis::{Clock, Error, Result, open};
 use proto::registry::tag_service_server::TagService;
@@ -14,7 +14,7 @@ use proto::registry::{
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -179,14 +179,9 @@ impl TagService for Tags {
 /// The tag that stays, after all that are merged were locked.
 async fn both(tx: &WriteTx, id: Uuid, others: &[Uuid]) -> Result<tag::Model> {
     let wanted = others.iter().copied().chain([id]);
-    let query = tag::Entity::find()
-        .filter(tag::Column::Id.is_in(wanted))
-        // Always in one order, so that two such requests wait for each other
-        // and not both for ever.
-        .order_by_asc(tag::Column::Number)
-        .lock_exclusive();
+    let query = tag::Entity::find().filter(tag::Column::Id.is_in(wanted));
     let mut rows: HashMap<_, _> = tx
-        .all(query)
+        .all(in_one_order(query).lock_exclusive())
         .await?
         .into_iter()
         .map(|row| (row.id, row))

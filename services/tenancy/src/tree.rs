@@ -2,10 +2,10 @@
 
 use chassis::Error;
 use chassis::outbox::{Letter, Outbox};
-use chassis::store::GlobalTx;
+use chassis::store::{GlobalTx, in_one_order};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select, UpdateMany};
 use uuid::Uuid;
 
 use crate::entity::tenant;
@@ -145,10 +145,8 @@ fn of(id: Uuid) -> Select<tenant::Entity> {
 }
 
 fn below(parents: &[Uuid]) -> Select<tenant::Entity> {
-    tenant::Entity::find()
-        .filter(tenant::Column::Parent.is_in(parents.iter().copied()))
-        .order_by_asc(tenant::Column::Number)
-        .lock_exclusive()
+    let parent = tenant::Column::Parent.is_in(parents.iter().copied());
+    in_one_order(tenant::Entity::find().filter(parent)).lock_exclusive()
 }
 
 fn changed(row: &tenant::Model) -> UpdateMany<tenant::Entity> {

@@ -156,6 +156,70 @@ async fn people_send_list_and_cancel_by_the_program() {
     assert!(terminal.run(&cancel, "").await.ok().contains("cancelled"));
 }
 
+#[tokio::test]
+async fn people_keep_the_catalogue_by_the_program_and_are_held_to_it() {
+    let world = need!(world().await);
+    let device = device(&world.olga, json!({})).await;
+    let key = ["commands.send", "commands.read", "commands.write"];
+    let terminal = Terminal::with_key(world, &world.alice.new_key(&key).await);
+    let name = unique();
+    let angle = "angle:number,required,min=0,max=90";
+    let mode = "mode:enum,values=slow|fast";
+    let define = ["command", "define", &name, "--title", "Open"];
+    let define = [&define[..], &["--parameter", angle, "--parameter", mode]].concat();
+    let define = [&define[..], &["--ttl", "2h", "--attempts", "3"]].concat();
+    let made = terminal.json(&define).await;
+    let parameters = [
+        json!({"name": "angle", "type": "TYPE_NUMBER", "required": true, "min": 0.0, "max": 90.0,
+            "values": [], "description": ""}),
+        json!({"name": "mode", "type": "TYPE_ENUM", "required": false, "min": null, "max": null,
+            "values": ["slow", "fast"], "description": ""}),
+    ];
+    assert_eq!(made["parameters"], json!(parameters));
+    assert_eq!(
+        (&made["defaultTtl"], &made["defaultMaxAttempts"]),
+        (&json!("7200s"), &json!(3))
+    );
+    let listed = terminal.run(&["command", "catalogue"], "").await.ok();
+    for told in [name.as_str(), "Open", angle, mode] {
+        assert!(listed.contains(told), "{told}: {listed}");
+    }
+    let send = ["command", "send", &device, &name];
+    let refused = terminal.run(&[&send[..], &["angle=91"]].concat(), "").await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("parameters.angle"), "{}", refused.err);
+    let sent = terminal.json(&[&send[..], &["angle=30"]].concat()).await;
+    assert_eq!(
+        (&sent["commandId"], &sent["maxAttempts"]),
+        (&made["id"], &json!(3))
+    );
+    // What is defined again is another command of the same name and id.
+    let again = terminal.json(&["command", "define", &name]).await;
+    assert_eq!(
+        (&again["id"], &again["parameters"]),
+        (&made["id"], &json!([]))
+    );
+    let undefine = ["command", "undefine", &name];
+    assert!(terminal.run(&undefine, "").await.ok().contains("Deleted"));
+    let gone = terminal.run(&undefine, "").await;
+    assert_eq!(gone.code, 1);
+    assert!(
+        gone.err.contains("muster command catalogue"),
+        "{}",
+        gone.err
+    );
+    for wrong in [
+        "angle",
+        "angle:float",
+        "angle:number,min=low",
+        "angle:number,most=9",
+    ] {
+        let define = ["command", "define", &name, "--parameter", wrong];
+        let refused = terminal.run(&define, "").await;
+        assert_eq!(refused.code, 2, "{wrong}");
+    }
+}
+
 /// How many devices a batch is for: more than are told in one transaction.
 const MANY: usize = 600;
 

@@ -1,7 +1,7 @@
 //! Handing commands out: each to one receiver at a time, and again if it is
 //! not acknowledged in time.
 
-use chassis::store::{Resource, Store};
+use chassis::store::{Resource, Store, in_one_order};
 use chassis::{Caller, Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use proto::registry::device_command::State;
@@ -80,12 +80,8 @@ async fn take(
             let now = tx.begin_time();
             let query = Entity::find()
                 .filter(Column::Number.is_in(due.iter().map(|row| row.number)))
-                .filter(state::due(now))
-                // Always in one order, so that two receivers wait for each
-                // other and not both for ever.
-                .order_by_asc(Column::Number)
-                .lock_exclusive();
-            let rows = tx.all(query).await?;
+                .filter(state::due(now));
+            let rows = tx.all(in_one_order(query).lock_exclusive()).await?;
             if rows.len() != due.len() {
                 let message = "another receiver was faster".into();
                 return Err(Error::Aborted { message });

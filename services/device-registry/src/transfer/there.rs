@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use chassis::Result;
-use chassis::store::{ReadTx, WriteTx};
+use chassis::store::{ReadTx, WriteTx, in_one_order};
 use proto::registry::Device;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::options::Options;
@@ -125,14 +125,13 @@ fn named(rows: &[&Row], key: Key) -> Option<Select<Entity>> {
     Some(query.filter(Column::DeleteTime.is_null()))
 }
 
-/// The devices that are meant, locked in one order, so that two imports of the
-/// same devices wait for one another and nothing worse.
+/// The devices that are meant, locked: two imports of the same devices wait for
+/// one another.
 async fn matched(tx: &WriteTx, rows: &[&Row], key: Key) -> Result<HashMap<String, Present>> {
     let Some(query) = named(rows, key) else {
         return Ok(HashMap::new());
     };
-    let query = query.order_by_asc(Column::Number).lock_exclusive();
-    let found = tx.all(query).await?;
+    let found = tx.all(in_one_order(query).lock_exclusive()).await?;
     let mut tags = references::tags_on_all(tx, found.iter().map(|row| row.id)).await?;
     let present = found.into_iter().filter_map(|row| {
         let tags = tags.remove(&row.id).unwrap_or_default();
@@ -189,4 +188,36 @@ async fn sites(tx: &ReadTx, rows: &[&Row]) -> Result<HashSet<Uuid>> {
     }
     let query = site::Entity::find().filter(site::Column::Id.is_in(given));
     Ok(tx.all(query).await?.into_iter().map(|s| s.id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+
+    #[tokio::test]
+    async fn sqlite_looks_the_devices_of_a_chunk_up() {
+        let row = |n: u128| Row {
+            index: 0,
+            device: Device {
+                serial_number: n.to_string(),
+                external_id: n.to_string(),
+                code: n.to_string(),
+                ..Default::default()
+            },
+            id: Some(Uuid::from_u128(n)),
+            tag_names: Vec::new(),
+        };
+        let rows: Vec<_> = (0..500).map(row).collect();
+        let rows: Vec<_> = rows.iter().collect();
+        for (key, column) in [
+            (Key::Id, "id"),
+            (Key::SerialNumber, "serial_number"),
+            (Key::ExternalId, "external_id"),
+            (Key::Code, "code"),
+        ] {
+            let query = in_one_order(named(&rows, key).unwrap());
+            assert!(plan::on_sqlite(query).await.looks_up(column), "{column}");
+        }
+    }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chassis::store::{GlobalTx, Position, Store, event};
+use chassis::store::{GlobalTx, Position, Store, event, in_one_order};
 use chassis::{Error, Result};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
@@ -203,10 +203,9 @@ async fn load(tx: &GlobalTx, tenant: Uuid, ids: Vec<Uuid>) -> Result<Vec<Changed
     let rows = tx.all(query).await?;
     let query = device_tag::Entity::find()
         .filter(device_tag::Column::TenantId.eq(tenant))
-        .filter(device_tag::Column::DeviceId.is_in(ids.iter().copied()))
-        .order_by_asc(device_tag::Column::Number);
+        .filter(device_tag::Column::DeviceId.is_in(ids.iter().copied()));
     let mut tags = HashMap::<_, Vec<_>>::new();
-    for row in tx.all(query).await? {
+    for row in tx.all(in_one_order(query)).await? {
         tags.entry(row.device_id).or_default().push(row.tag_id);
     }
     Ok(together(ids, rows, tags))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::peer::{Peers, ServiceName};
 use chassis::service_identity::ServiceIdentity;
-use chassis::store::{GlobalTx, Store};
+use chassis::store::{GlobalTx, Store, in_one_order};
 use chassis::{Clock, Error, Result};
 use chrono::TimeDelta;
 use proto::audit::event_log_service_client::EventLogServiceClient;
@@ -15,7 +15,7 @@ use proto::audit::{AuditEvent, FollowEventsRequest, LoggedEvent};
 use proto::registry::Device;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -258,10 +258,9 @@ async fn load(tx: &GlobalTx, tenant: Uuid, ids: Vec<Uuid>) -> Result<HashMap<Str
     let rows = tx.all(query).await?;
     let query = device_tag::Entity::find()
         .filter(device_tag::Column::TenantId.eq(tenant))
-        .filter(device_tag::Column::DeviceId.is_in(ids))
-        .order_by_asc(device_tag::Column::Number);
+        .filter(device_tag::Column::DeviceId.is_in(ids));
     let mut tags = HashMap::<_, Vec<_>>::new();
-    for row in tx.all(query).await? {
+    for row in tx.all(in_one_order(query)).await? {
         tags.entry(row.device_id).or_default().push(row.tag_id);
     }
     let device = |row: device::Model| {
