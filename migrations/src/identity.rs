@@ -16,6 +16,7 @@ impl MigratorTrait for Migrator {
             Box::new(crate::outbox::Migration),
             Box::new(crate::outbox::Attempts),
             Box::new(crate::events_order::Migration),
+            Box::new(crate::numbers::Migration("users")),
         ]
     }
 }

@@ -7,6 +7,7 @@ mod events;
 mod events_order;
 pub mod identity;
 pub mod keys;
+mod numbers;
 mod outbox;
 pub mod registry;
 mod schema;

@@ -20,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(crate::outbox::Attempts),
             Box::new(m0005_above::Migration),
             Box::new(crate::events_order::Migration),
+            Box::new(crate::numbers::Migration("members")),
         ]
     }
 }

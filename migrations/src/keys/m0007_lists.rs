@@ -1,6 +1,9 @@
-//! API keys are listed by whose they are and what became of them.
+//! API keys are listed by whose they are and what became of them; tokens end
+//! with their clients.
 
 use sea_orm_migration::prelude::*;
+
+use crate::schema::index;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -34,10 +37,16 @@ impl MigrationTrait for Migration {
             }
             manager.create_index(index).await?;
         }
-        Ok(())
+        let of_client = index("tokens", &["tenant_id", "client_id"]);
+        manager.create_index(of_client).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let mut of_client = Index::drop();
+        of_client
+            .name("tokens_tenant_id_client_id_idx")
+            .table("tokens");
+        manager.drop_index(of_client).await?;
         for (name, ..) in INDEXES {
             let index = Index::drop().name(named(name)).table("api_keys").to_owned();
             manager.drop_index(index).await?;

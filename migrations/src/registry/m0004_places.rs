@@ -89,16 +89,20 @@ fn ancestors() -> TableAndIndexes {
         )
         .foreign_key(&mut reference("site_ancestors", "ancestor_id", "sites"))
         .to_owned();
-    let mut inner = Index::create();
-    inner
-        .name("site_ancestors_ancestor_id_idx")
-        .table("site_ancestors")
-        .col("tenant_id")
-        .col("ancestor_id")
-        .col("distance")
-        .col("site_id");
     let columns = ["tenant_id", "site_id", "ancestor_id"];
-    (table, vec![unique("site_ancestors", &columns), inner])
+    let indexes = vec![
+        unique("site_ancestors", &columns),
+        // Each has all that is read, so that SQLite has no reason to take the other.
+        index(
+            "site_ancestors",
+            &["tenant_id", "ancestor_id", "distance", "site_id"],
+        ),
+        index(
+            "site_ancestors",
+            &["tenant_id", "site_id", "distance", "ancestor_id"],
+        ),
+    ];
+    (table, indexes)
 }
 
 fn sensors() -> TableAndIndexes {
@@ -126,6 +130,7 @@ fn sensors() -> TableAndIndexes {
         unique("sensors", &["tenant_id", "device_id", "code"]),
         unique("sensors", &["tenant_id", "device_id", "external_id"]),
         index("sensors", &["tenant_id", "number"]),
+        index("sensors", &["tenant_id", "device_id", "number"]),
         index("sensors", &["tenant_id", "code", "number"]),
         index("sensors", &["tenant_id", "external_id", "number"]),
     ];

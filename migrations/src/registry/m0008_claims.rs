@@ -5,7 +5,7 @@ use sea_orm_migration::schema::{
     big_integer, big_integer_null, binary, binary_len, boolean, text, timestamp_with_time_zone_null,
 };
 
-use crate::schema::{id, number, revision, tenant, time, unique};
+use crate::schema::{id, index, number, revision, tenant, time, unique};
 
 #[derive(DeriveMigrationName)]
 pub(super) struct Migration;
@@ -38,14 +38,7 @@ impl MigrationTrait for Migration {
             .await?;
         // Lists; and a key that is presented, of whichever tenant.
         for columns in [&["tenant_id", "number"][..], &["id"]] {
-            let mut index = Index::create();
-            index
-                .name(format!("claim_keys_{}_idx", columns.join("_")))
-                .table("claim_keys");
-            for column in columns {
-                index.col(*column);
-            }
-            manager.create_index(index).await?;
+            manager.create_index(index("claim_keys", columns)).await?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::entity::customer;
-use crate::paged::paged;
+use crate::paged::{paged, paged_few};
 use crate::{attributes, etag, ids};
 
 /// What updates may change.
@@ -85,9 +85,11 @@ impl CustomerService for Customers {
             true => tx.count(query.clone()).await?,
             false => 0,
         };
-        let rows = tx
-            .all(paged(query, customer::Column::Number, &page))
-            .await?;
+        let query = match req.ids.is_empty() {
+            true => paged(query, customer::Column::Number, &page),
+            false => paged_few(query, customer::Column::Number, &page),
+        };
+        let rows = tx.all(query).await?;
         let (rows, next_page_token) = page.finish(rows, |row| row.number);
         Ok(Response::new(ListCustomersResponse {
             customers: rows.into_iter().map(message).collect(),

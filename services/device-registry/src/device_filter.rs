@@ -1,104 +1,49 @@
-//! Which devices a list wants.
+//! Which devices a list wants that asks by fields of the request: the same as
+//! by its filter.
 
 use chassis::Result;
-use chassis::caller::TenantId;
+use chassis::filter::{Comparator, Filter, Test, Value};
 use proto::registry::ListDevicesRequest;
-use sea_orm::sea_query::SelectStatement;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
-use uuid::Uuid;
 
-use crate::entity::device::{Column, Entity};
-use crate::entity::device_tag;
+use crate::find::fields::Field;
 use crate::ids;
 
-/// The devices that a request asks for, on all pages.
-pub(crate) fn matching(request: &ListDevicesRequest, tenant: TenantId) -> Result<Select<Entity>> {
-    let site = ids::parse_optional("site_id", &request.site_id)?;
-    let mut query = Entity::find()
-        .apply_if(site, |query, site| query.filter(Column::SiteId.eq(site)))
-        .apply_if(unless_default(request.number), |query, number| {
-            query.filter(Column::Number.eq(number))
-        })
-        .apply_if(unless_default(request.state), |query, state| {
-            query.filter(Column::State.eq(state))
-        });
-    for (column, text) in [
-        (Column::DisplayName, &request.display_name),
-        (Column::SerialNumber, &request.serial_number),
-        (Column::ExternalId, &request.external_id),
-        (Column::Code, &request.code),
+/// What the fields of a request ask for: all of these.
+pub(crate) fn asked(request: &ListDevicesRequest) -> Result<Vec<Filter<Field>>> {
+    let mut asked = Vec::new();
+    if let Some(site) = ids::parse_optional("site_id", &request.site_id)? {
+        asked.push(is(Field::SiteId, Value::Id(site)));
+    }
+    if request.number != 0 {
+        asked.push(is(Field::Number, Value::Integer(request.number)));
+    }
+    if request.state != 0 {
+        asked.push(is(Field::State, Value::Enum(request.state)));
+    }
+    for (field, text) in [
+        (Field::DisplayName, &request.display_name),
+        (Field::SerialNumber, &request.serial_number),
+        (Field::ExternalId, &request.external_id),
+        (Field::Code, &request.code),
     ] {
         if !text.is_empty() {
-            query = query.filter(column.eq(text.as_str()));
+            asked.push(is(field, Value::Text(text.clone())));
         }
     }
-    for tags in tag_groups(request)? {
-        query = query.filter(Column::Id.in_subquery(tagged(tenant, tags)));
+    let tags = ids::parse_all("tag_ids", &request.tag_ids)?;
+    let tags = tags.into_iter().map(|id| is(Field::TagIds, Value::Id(id)));
+    match request.any_tag && !request.tag_ids.is_empty() {
+        true => asked.push(Filter::Any(tags.collect())),
+        false => asked.extend(tags),
     }
-    Ok(query)
+    Ok(asked)
 }
 
-fn unless_default<T: Default + PartialEq>(value: T) -> Option<T> {
-    (value != T::default()).then_some(value)
-}
-
-/// Groups of tags: a device must have one of each group.
-fn tag_groups(request: &ListDevicesRequest) -> Result<Vec<Vec<Uuid>>> {
-    let mut tags = Vec::new();
-    for (i, id) in request.tag_ids.iter().enumerate() {
-        tags.push(ids::parse(&format!("tag_ids[{i}]"), id)?);
-    }
-    Ok(match (tags.is_empty(), request.any_tag) {
-        (true, _) => Vec::new(),
-        (false, true) => vec![tags],
-        (false, false) => tags.into_iter().map(|tag| vec![tag]).collect(),
+fn is(field: Field, value: Value) -> Filter<Field> {
+    Filter::Test(Test {
+        field,
+        negated: false,
+        comparator: Comparator::Equal,
+        value,
     })
-}
-
-/// The ids of devices with one of some tags. The store confines the statement
-/// but not what is nested in it, so the tenant is named here.
-fn tagged(tenant: TenantId, tags: Vec<Uuid>) -> SelectStatement {
-    device_tag::Entity::find()
-        .select_only()
-        .column(device_tag::Column::DeviceId)
-        .filter(device_tag::Column::TenantId.eq(tenant.0))
-        .filter(device_tag::Column::TagId.is_in(tags))
-        .into_query()
-}
-
-#[cfg(test)]
-mod tests {
-    use sea_orm::DbBackend;
-
-    use super::*;
-
-    fn sql(request: &ListDevicesRequest) -> String {
-        let query = matching(request, TenantId(Uuid::nil())).unwrap();
-        query.build(DbBackend::Sqlite).to_string()
-    }
-
-    #[test]
-    fn without_filters_all_devices_match() {
-        assert!(!sql(&ListDevicesRequest::default()).contains("WHERE"));
-    }
-
-    #[test]
-    fn all_tags_take_a_subquery_each_and_any_tag_takes_one() {
-        let mut request = ListDevicesRequest {
-            tag_ids: vec![Uuid::nil().to_string(), Uuid::max().to_string()],
-            ..Default::default()
-        };
-        assert_eq!(sql(&request).matches("IN (SELECT").count(), 2);
-        request.any_tag = true;
-        assert_eq!(sql(&request).matches("IN (SELECT").count(), 1);
-    }
-
-    #[test]
-    fn a_subquery_names_the_tenant() {
-        let request = ListDevicesRequest {
-            tag_ids: vec![Uuid::max().to_string()],
-            ..Default::default()
-        };
-        assert!(sql(&request).contains(r#""device_tags"."tenant_id" = "#));
-    }
 }

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::entity::{device, sensor};
-use crate::paged::paged;
+use crate::paged::{paged, paged_few};
 use crate::{attributes, counts, etag, ids};
 
 /// What updates may change.
@@ -92,7 +92,11 @@ impl SensorService for Sensors {
         let tx = self.store.read(&caller).await?;
         let deleted = counts::deleted(tx.tenant());
         let query = matching(&req)?.filter(sensor::Column::DeviceId.not_in_subquery(deleted));
-        let rows = tx.all(paged(query, sensor::Column::Number, &page)).await?;
+        let query = match req.device_ids.len() > 1 || !req.numbers.is_empty() {
+            true => paged_few(query, sensor::Column::Number, &page),
+            false => paged(query, sensor::Column::Number, &page),
+        };
+        let rows = tx.all(query).await?;
         let (rows, next_page_token) = page.finish(rows, |row| row.number);
         Ok(Response::new(ListSensorsResponse {
             sensors: rows.into_iter().map(message).collect(),

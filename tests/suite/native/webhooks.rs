@@ -10,9 +10,9 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::text;
+use super::{fresh_id, text};
 use crate::support::{
-    ADMIN, Caller, Installation, PASSWORD, Server, eventually, log_in, python, unique,
+    ADMIN, Caller, Installation, PASSWORD, Server, World, eventually, log_in, python, unique,
 };
 
 /// What a receiver got: its headers and its body.
@@ -115,6 +115,29 @@ async fn a_webhook_hears_of_what_every_service_records() {
     let id = text(&made["webhook"]["id"]);
     let shown = alice.get(&format!("/v1/webhooks/{id}")).await.expect(200);
     assert_eq!(shown.get("secret"), None);
+}
+
+#[tokio::test]
+async fn webhooks_of_two_tenants_may_have_the_same_id_and_each_hears_of_its_own() {
+    let server = Server::start_on(need!(installation().await)).await;
+    let world = World::on(server).await;
+    let path = format!("/v1/webhooks?webhookId={}", fresh_id());
+    let mut receivers = Vec::new();
+    // Bob's is the first, and no less found by the id alone.
+    for owner in [&world.bob, &world.alice] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let webhook = json!({"url": url, "eventTypes": ["device.created"]});
+        owner.post(&path, webhook).await.expect(201);
+        let device = json!({"displayName": "own"});
+        let device = owner.post("/v1/devices", device).await.expect(201);
+        receivers.push((receive(listener).await, device["id"].clone()));
+    }
+    for (received, device) in receivers {
+        let (_, body) = heard(&received, "device.created").await;
+        assert!(body.contains(text(&device)), "{body}");
+        assert!(received.lock().unwrap().is_empty());
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! What the database knows of a device that presents something.
 
+use std::collections::HashMap;
+
 use chassis::Result;
 use chassis::store::ReadTx;
 use chrono::{DateTime, Utc};
 use proto::registry::device::State;
 use proto::registry::device_authority::{NamedBy, Names};
 use proto::registry::{DeviceIdentity, DeviceVerdict as Verdict};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use super::{Known, Name, Proof};
@@ -53,30 +56,32 @@ fn nobody(proof: &Proof) -> Verdict {
 pub(super) async fn named(tx: &ReadTx, name: &Name) -> Result<Option<device::Model>> {
     use device::Column as C;
     let named = match name {
-        Name::Id(id) => Condition::any().add(C::Id.eq(*id)),
-        Name::SerialNumber(text) => Condition::any().add(C::SerialNumber.eq(text)),
-        Name::ExternalId(text) => Condition::any().add(C::ExternalId.eq(text)),
-        Name::Code(text) => Condition::any().add(C::Code.eq(text)),
+        Name::Id(id) => vec![C::Id.eq(*id)],
+        Name::SerialNumber(text) => vec![C::SerialNumber.eq(text)],
+        Name::ExternalId(text) => vec![C::ExternalId.eq(text)],
+        Name::Code(text) => vec![C::Code.eq(text)],
         Name::Any(text) => any_name(text),
     };
-    let query = device::Entity::find()
-        .filter(C::DeleteTime.is_null())
-        .filter(named)
-        .limit(2);
-    let mut rows = tx.all(query).await?;
-    let found = rows.pop();
-    Ok(found.filter(|_| rows.is_empty()))
+    let mut found = HashMap::new();
+    for named in named {
+        let there = device::Entity::find().filter(C::DeleteTime.is_null());
+        let row = tx.one(there.filter(named)).await?;
+        found.extend(row.map(|row| (row.id, row)));
+    }
+    let mut found = found.into_values();
+    Ok(found.next().filter(|_| found.next().is_none()))
 }
 
-/// Everything that devices are named by.
-pub(crate) fn any_name(text: &str) -> Condition {
+/// Each of the names of devices, for a query of its own: an index knows each,
+/// and none knows either of two.
+pub(crate) fn any_name(text: &str) -> Vec<Expr> {
     use device::Column as C;
     let id = text.parse::<Uuid>().ok();
-    Condition::any()
-        .add_option(id.map(|id| C::Id.eq(id)))
-        .add(C::SerialNumber.eq(text))
-        .add(C::ExternalId.eq(text))
-        .add(C::Code.eq(text))
+    let id = id.map(|id| C::Id.eq(id));
+    let names = [C::SerialNumber, C::ExternalId, C::Code];
+    id.into_iter()
+        .chain(names.map(|name| name.eq(text)))
+        .collect()
 }
 
 async fn by_secret(

@@ -177,10 +177,11 @@ impl Claim<'_> {
     async fn create(&self, tx: &WriteTx) -> Result<device::Model> {
         let serial_number = &self.request.serial_number;
         // Who chooses his own name must not choose one of another device's.
-        let namesake = device::Entity::find()
-            .filter(any_name(serial_number))
-            .filter(device::Column::DeleteTime.is_null());
-        if let Some(namesake) = tx.one(namesake).await? {
+        for name in any_name(serial_number) {
+            let there = device::Entity::find().filter(device::Column::DeleteTime.is_null());
+            let Some(namesake) = tx.one(there.filter(name)).await? else {
+                continue;
+            };
             return Err(match namesake.serial_number.as_deref() {
                 Some(theirs) if theirs == serial_number => meanwhile(),
                 _ => claimed(),

@@ -70,7 +70,7 @@ async fn round(store: &Store, clock: &Clock) -> Result<usize> {
             .change_global(
                 "queue what is sent to many devices",
                 record,
-                async |tx: &GlobalTx| some(tx, clock, batch.id).await,
+                async |tx: &GlobalTx| some(tx, clock, batch.number).await,
             )
             .await?;
     }
@@ -78,9 +78,11 @@ async fn round(store: &Store, clock: &Clock) -> Result<usize> {
 }
 
 /// Queues a batch for some more devices.
-async fn some(tx: &GlobalTx, clock: &Clock, id: Uuid) -> Result<()> {
+async fn some(tx: &GlobalTx, clock: &Clock, number: i64) -> Result<()> {
     // Of several processes, one goes on at a time.
-    let batch = Entity::find().filter(Column::Id.eq(id)).lock_exclusive();
+    let batch = Entity::find()
+        .filter(Column::Number.eq(number))
+        .lock_exclusive();
     let Some(batch) = tx.one(batch).await? else {
         return Ok(());
     };

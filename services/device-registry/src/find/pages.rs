@@ -64,14 +64,15 @@ impl Wanted {
                 Some(serde_json::from_slice(&place).map_err(Error::internal)?)
             }
         };
-        let mut query = device_filter::matching(request, tx.tenant())?;
+        let mut query = Entity::find();
         if !request.show_deleted {
             query = query.filter(Column::DeleteTime.is_null());
         }
-        let filter = match filter::read(&Devices, &request.filter)? {
-            Some(filter) => Some(with_tag_ids(tx, filter).await?),
-            None => None,
-        };
+        let mut asked = device_filter::asked(request)?;
+        if let Some(filter) = filter::read(&Devices, &request.filter)? {
+            asked.push(with_tag_ids(tx, filter).await?);
+        }
+        let filter = (!asked.is_empty()).then(|| Filter::All(asked));
         let (mut exact, mut few) = (true, false);
         if let Some(filter) = &filter {
             let found = sql::narrow(tx, filter).await?;

@@ -13,7 +13,9 @@ use proto::registry::webhook_delivery::State;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, redirect};
 use sea_orm::sea_query::{Expr, LockBehavior, LockType};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, UpdateMany};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -55,8 +57,38 @@ struct Inner {
     reach: Arc<Reach>,
     client: Client,
     /// Webhooks that are being served.
-    busy: Mutex<HashSet<Uuid>>,
+    busy: Mutex<HashSet<Named>>,
     room: Arc<Semaphore>,
+}
+
+/// A webhook. Tenants choose the ids of theirs, and two may choose the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Named {
+    tenant: Uuid,
+    id: Uuid,
+}
+
+impl Named {
+    /// The webhook that a delivery is for.
+    fn by(row: &delivery::Model) -> Self {
+        Self {
+            tenant: row.tenant_id,
+            id: row.webhook_id,
+        }
+    }
+
+    fn webhook(self) -> Select<webhook::Entity> {
+        webhook::Entity::find()
+            .filter(webhook::Column::TenantId.eq(self.tenant))
+            .filter(webhook::Column::Id.eq(self.id))
+    }
+
+    /// What is for it.
+    fn deliveries(self) -> Condition {
+        Condition::all()
+            .add(delivery::Column::TenantId.eq(self.tenant))
+            .add(delivery::Column::WebhookId.eq(self.id))
+    }
 }
 
 impl Sender {
@@ -95,7 +127,7 @@ impl Sender {
         }
     }
 
-    fn busy(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+    fn busy(&self) -> MutexGuard<'_, HashSet<Named>> {
         self.0.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,6 +135,11 @@ impl Sender {
     async fn look(&self) -> Result<()> {
         loop {
             let busy: Vec<_> = self.busy().iter().copied().collect();
+            let idle = |webhook: Named| webhook.deliveries().not();
+            let idle = busy
+                .into_iter()
+                .map(idle)
+                .fold(Condition::all(), Condition::add);
             let tx = self
                 .0
                 .store
@@ -110,12 +147,12 @@ impl Sender {
                 .await?;
             let query = delivery::Entity::find()
                 .filter(delivery::Column::DueTime.lte(tx.begin_time()))
-                .filter(delivery::Column::WebhookId.is_not_in(busy))
+                .filter(idle)
                 .order_by_asc(delivery::Column::DueTime)
                 .limit(LOOKED_AT);
             let due = tx.all(query).await?;
             drop(tx);
-            let webhooks: HashSet<_> = due.iter().map(|row| row.webhook_id).collect();
+            let webhooks: HashSet<_> = due.iter().map(Named::by).collect();
             if webhooks.is_empty() {
                 return Ok(());
             }
@@ -137,9 +174,9 @@ impl Sender {
     }
 
     /// Delivers what is due to one webhook, until one fails: others come first then.
-    async fn serve(&self, id: Uuid) -> Result<()> {
+    async fn serve(&self, named: Named) -> Result<()> {
         loop {
-            let Some((webhook, claimed)) = self.claim(id).await? else {
+            let Some((webhook, claimed)) = self.claim(named).await? else {
                 return Ok(());
             };
             let attempts = claimed.iter().map(|row| self.attempt(&webhook, row));
@@ -154,18 +191,17 @@ impl Sender {
 
     /// Claims some of what is due to a webhook. What waits for one that is
     /// disabled is due when it is enabled again.
-    async fn claim(&self, id: Uuid) -> Result<Option<(webhook::Model, Vec<delivery::Model>)>> {
+    async fn claim(&self, named: Named) -> Result<Option<(webhook::Model, Vec<delivery::Model>)>> {
         // What is on its way is nobody's thing: there is nothing to record.
         let claim = self
             .0
             .store
             .change_global("claim deliveries to a webhook", None, async |tx| {
-                let of = webhook::Column::Id.eq(id);
-                let Some(webhook) = tx.one(webhook::Entity::find().filter(of)).await? else {
+                let Some(webhook) = tx.one(named.webhook()).await? else {
                     return Ok(None);
                 };
                 let query = delivery::Entity::find()
-                    .filter(delivery::Column::WebhookId.eq(id))
+                    .filter(named.deliveries())
                     .filter(delivery::Column::DueTime.lte(tx.begin_time()))
                     .order_by_asc(delivery::Column::DueTime)
                     .limit(AT_ONCE)
@@ -296,7 +332,7 @@ fn pause(attempts: i64, retry_after: Option<i64>) -> Option<TimeDelta> {
 
 /// Notes of the webhook whether it fails, and disables one that is gone.
 async fn note(tx: &GlobalTx, webhook: &webhook::Model, outcomes: &[Outcome]) -> Result<()> {
-    let this = || webhook::Entity::update_many().filter(webhook::Column::Id.eq(webhook.id));
+    let this = || webhook::Entity::update_many().filter(webhook::Column::Number.eq(webhook.number));
     let failing = webhook::Column::FailingSince;
     if outcomes.iter().any(|outcome| outcome.error.is_none()) {
         let well = this().col_expr(failing, Expr::value(None::<DateTime<Utc>>));
