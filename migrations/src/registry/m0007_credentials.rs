@@ -86,11 +86,9 @@ fn credentials() -> TableAndIndexes {
         .col(timestamp_with_time_zone_null("first_use_time"))
         .col(timestamp_with_time_zone_null("last_use_time"))
         .col(uuid_null("claim_key_id"))
+        .foreign_key(reference(name, "device_id", "devices").on_delete(ForeignKeyAction::Cascade))
         .foreign_key(
-            &mut reference(name, "device_id", "devices").on_delete(ForeignKeyAction::Cascade),
-        )
-        .foreign_key(
-            &mut reference(name, "authority_id", "device_authorities")
+            reference(name, "authority_id", "device_authorities")
                 .on_delete(ForeignKeyAction::Cascade),
         )
         .to_owned();
@@ -142,7 +140,7 @@ fn secrets() -> TableCreateStatement {
         .col(binary_len("hash", 32))
         .col(time("create_time"))
         .foreign_key(
-            &mut reference("device_secrets", "device_id", "devices")
+            reference("device_secrets", "device_id", "devices")
                 .on_delete(ForeignKeyAction::Cascade),
         )
         .to_owned()

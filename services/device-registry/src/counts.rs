@@ -34,9 +34,9 @@ pub(crate) async fn with_tags(
     tx.count_by(query, device_tag::Column::TagId).await
 }
 
-/// The ids of deleted devices, of which there are few. The store confines a
+/// The ids of deleted devices. The store confines a
 /// statement but not what is nested in it, so the tenant is named here.
-pub(crate) fn deleted(tenant: TenantId) -> SelectStatement {
+fn deleted(tenant: TenantId) -> SelectStatement {
     device::Entity::find()
         .select_only()
         .column(device::Column::Id)

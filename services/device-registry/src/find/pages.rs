@@ -72,7 +72,7 @@ impl Wanted {
         if let Some(filter) = filter::read(&Devices, &request.filter)? {
             asked.push(with_tag_ids(tx, filter).await?);
         }
-        let filter = (!asked.is_empty()).then(|| Filter::All(asked));
+        let filter = (!asked.is_empty()).then_some(Filter::All(asked));
         let (mut exact, mut few) = (true, false);
         if let Some(filter) = &filter {
             let found = sql::narrow(tx, filter).await?;
