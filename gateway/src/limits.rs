@@ -260,8 +260,9 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Buckets<K> {
 /// Counts requests, and refuses what is beyond the limits.
 pub(crate) struct Limiter {
     limits: Limits,
-    /// With the number that an API key has of its own, or 0.
-    principals: Buckets<(Principal, u32)>,
+    /// With the number that an API key has of its own, or 0; devices, whose ids
+    /// are their tenant's to choose, with that.
+    principals: Buckets<(Principal, Option<TenantId>, u32)>,
     tenants: Buckets<TenantId>,
     sources: Buckets<IpAddr>,
 }
@@ -300,7 +301,10 @@ impl Limiter {
             .and_then(|number| Rate::new(number, MINUTE, number))
             .map(|rate| rate.of_one_in(self.limits.replicas));
         if let Some(rate) = own.or(self.limits.principal) {
-            let key = (subject.principal().clone(), per_minute);
+            let principal = subject.principal().clone();
+            let is_device = matches!(principal, Principal::Device(_));
+            let tenant = subject.tenant().filter(|_| is_device);
+            let key = (principal, tenant, per_minute);
             self.principals.take(key, rate)?;
         }
         match (self.limits.tenant, subject.tenant()) {

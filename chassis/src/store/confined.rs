@@ -212,8 +212,8 @@ impl WriteTx {
     }
 
     /// Changes many rows of the tenant, found by their primary keys, in one
-    /// statement. Each is given in full, and must be there: one that is not
-    /// would be added.
+    /// statement. Each is given in full and once, and must be there: one that
+    /// is not would be added.
     pub async fn replace_many<A>(&self, rows: Vec<A>) -> Result<()>
     where
         A: ActiveModelTrait + ActiveModelBehavior + Send,

@@ -23,7 +23,7 @@ impl MigrationTrait for Migration {
         }
         for (name, columns) in [
             ("due_time", "due_time"),
-            ("webhook_due_time", "webhook_id, due_time"),
+            ("webhook_due_time", "tenant_id, webhook_id, due_time"),
         ] {
             let sql = format!(
                 "CREATE INDEX webhook_deliveries_{name} ON webhook_deliveries ({columns})

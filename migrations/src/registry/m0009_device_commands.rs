@@ -154,6 +154,8 @@ fn batches() -> TableAndIndexes {
     let indexes = vec![
         unique("command_batches", &["tenant_id", "id"]),
         index("command_batches", &["tenant_id", "number"]),
+        // Which ended long ago.
+        index("command_batches", &["update_time"]),
     ];
     (table, indexes)
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chassis::caller::Principal;
+use chassis::caller::TenantId;
 use chassis::hash::sha256;
 use chassis::peer::{Peers, ServiceName};
 use chassis::service_identity::ServiceIdentity;
@@ -220,7 +221,7 @@ impl Authentication {
         let named = digest(tenant, name.as_ref(), None);
         let digest = digest(tenant, name.as_ref(), Some(&proof));
         let now = self.clock.now();
-        if let Some(known) = self.remembered(&digest) {
+        if let Some(known) = self.remembered(caller.tenant(), &digest) {
             return Ok(still(known, now));
         }
         let guessable = matches!(proof, Proof::Secret(_));
@@ -247,7 +248,7 @@ impl Authentication {
 
     async fn check(&self, caller: &Caller, name: &Name) -> Result<Result<Arc<Known>, Verdict>> {
         let digest = digest(caller.tenant().0, Some(name), None);
-        if let Some(known) = self.remembered(&digest) {
+        if let Some(known) = self.remembered(caller.tenant(), &digest) {
             return Ok(Ok(known));
         }
         let tx = self.store.read(caller).await?;
@@ -261,9 +262,11 @@ impl Authentication {
         }))
     }
 
-    fn remembered(&self, digest: &[u8; 32]) -> Option<Arc<Known>> {
+    fn remembered(&self, tenant: TenantId, digest: &[u8; 32]) -> Option<Arc<Known>> {
         let known = self.known.get(digest)?;
-        let good = self.changes.is_unchanged(known.device, known.looked_up);
+        let good = self
+            .changes
+            .is_unchanged(tenant, known.device, known.looked_up);
         good.then_some(known)
     }
 

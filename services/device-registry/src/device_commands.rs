@@ -164,7 +164,9 @@ impl DeviceCommandService for DeviceCommands {
         let row = seen(&tx, &caller, id).await?;
         drop(tx);
         // Before it is looked again: what is called in between is not missed.
-        let listener = self.calls.listen(vec![row.device_id]);
+        let listener = self
+            .calls
+            .listen(vec![(row.tenant_id, Some(row.device_id))]);
         loop {
             let tx = self.store.read(&caller).await?;
             let now = tx.begin_time();

@@ -124,7 +124,10 @@ async fn lock(tx: &WriteTx, names: impl Iterator<Item = &Name>) -> Result<Vec<Mo
             for query in several {
                 numbers.extend(tx.all(query.clone()).await?.iter().map(|row| row.number));
             }
-            Entity::find().filter(Column::Number.is_in(numbers))
+            // One may be deleted by now.
+            Entity::find()
+                .filter(Column::Number.is_in(numbers))
+                .filter(Column::DeleteTime.is_null())
         }
     };
     // Not exclusive: what refers to a device need not wait.

@@ -63,8 +63,9 @@ pub(crate) struct Told {
 /// What this process has read of the log.
 #[derive(Default)]
 struct Known {
-    /// By subject, as they were told.
-    living: HashMap<String, Told>,
+    /// By subject and tenant, as they were told: the id of what is gone may be
+    /// another tenant's next.
+    living: HashMap<(String, Option<Uuid>), Told>,
     /// When the log was last looked at.
     looked: Option<Instant>,
 }
@@ -185,7 +186,7 @@ impl Revoker {
                 forget_time: row.forget_time,
             };
             // Of one subject, the latest says all; the log may give a row again.
-            match known.living.entry(row.subject.clone()) {
+            match known.living.entry((row.subject.clone(), row.tenant)) {
                 Entry::Occupied(known) if known.get().revoke_time >= told.revoke_time => continue,
                 Entry::Occupied(mut known) => drop(known.insert(told.clone())),
                 Entry::Vacant(new) => drop(new.insert(told.clone())),

@@ -140,7 +140,9 @@ async fn named(client: &mut Client, name: &str) -> Result<Option<Command>, Failu
         ..Default::default()
     };
     let found = client.list_commands(request).await?.into_inner();
-    Ok(found.commands.into_iter().next())
+    // No name asks for all.
+    let mut commands = found.commands.into_iter();
+    Ok(commands.find(|command| command.name == name))
 }
 
 pub(super) async fn list(options: &Options) -> Result<(), Failure> {

@@ -199,6 +199,13 @@ async fn people_keep_the_catalogue_by_the_program_and_are_held_to_it() {
         (&again["id"], &again["parameters"]),
         (&made["id"], &json!([]))
     );
+    // No name is that of no command.
+    for nothing in [["command", "undefine", ""], ["command", "define", ""]] {
+        assert_eq!(terminal.run(&nothing, "").await.code, 1);
+    }
+    let kept = terminal.json(&["command", "catalogue"]).await;
+    let kept = kept.as_array().unwrap().iter();
+    assert_eq!(kept.filter(|command| **command == again).count(), 1);
     let undefine = ["command", "undefine", &name];
     assert!(terminal.run(&undefine, "").await.ok().contains("Deleted"));
     let gone = terminal.run(&undefine, "").await;

@@ -6,10 +6,12 @@
 //! share a fixed number of places: one that shares another's change is looked
 //! up again without need, and nothing ever has to be forgotten.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chassis::caller::TenantId;
 use chassis::store::{Store, event};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -28,15 +30,16 @@ const PLACES: usize = 1 << 16;
 pub(crate) struct Changes(Arc<Inner>);
 
 struct Inner {
+    hasher: RandomState,
     /// When a device of each place was last changed, in microseconds since
     /// 1970 by the clock of the database.
     places: Box<[AtomicI64]>,
-    /// The same of what may concern all devices.
+    /// The same of what may concern all devices of all tenants.
     all: AtomicI64,
     looked: Mutex<Option<Instant>>,
 }
 
-/// What a change concerns.
+/// What a change concerns, of its tenant.
 #[derive(Debug, PartialEq, Eq)]
 enum Concerns {
     One(Uuid),
@@ -44,11 +47,16 @@ enum Concerns {
     None,
 }
 
+/// Stands for all devices of a tenant. Who gives a device this id has it looked
+/// up more often, and no other tenant's.
+const EVERY: Uuid = Uuid::nil();
+
 impl Changes {
     /// Follows the record of changes from now on.
     pub(crate) fn follow(store: &Store) -> Self {
         let places = (0..PLACES).map(|_| AtomicI64::new(i64::MIN));
         let changes = Self(Arc::new(Inner {
+            hasher: RandomState::new(),
             places: places.collect(),
             all: AtomicI64::new(i64::MIN),
             looked: Mutex::default(),
@@ -58,11 +66,17 @@ impl Changes {
     }
 
     /// Whether what was looked up at a moment is so still.
-    pub(crate) fn is_unchanged(&self, device: Uuid, looked_up: DateTime<Utc>) -> bool {
+    pub(crate) fn is_unchanged(
+        &self,
+        tenant: TenantId,
+        device: Uuid,
+        looked_up: DateTime<Utc>,
+    ) -> bool {
         let inner = &*self.0;
-        let changed = inner.place(device).load(Ordering::Acquire);
-        let changed = changed.max(inner.all.load(Ordering::Acquire));
-        inner.is_fresh() && changed < looked_up.timestamp_micros()
+        let places = [device, EVERY].map(|id| inner.place(tenant.0, id));
+        let mut changed = places.into_iter().chain([&inner.all]);
+        let looked_up = looked_up.timestamp_micros();
+        inner.is_fresh() && changed.all(|time| time.load(Ordering::Acquire) < looked_up)
     }
 
     async fn run(self, store: Store) {
@@ -74,10 +88,15 @@ impl Changes {
                     let time = record.time();
                     // What was there before the first look is not told.
                     if restarts.replace(record.restarts()) != Some(record.restarts()) {
-                        self.note(&Concerns::All, time);
+                        note(&self.0.all, time);
                     }
                     for row in &rows {
-                        self.note(&concerns(&row.resource), time);
+                        let tenant = row.tenant_id.unwrap_or_default();
+                        match concerns(&row.resource) {
+                            Concerns::One(device) => note(self.0.place(tenant, device), time),
+                            Concerns::All => note(self.0.place(tenant, EVERY), time),
+                            Concerns::None => (),
+                        }
                     }
                     *self.0.looked() = Some(Instant::now());
                 }
@@ -88,23 +107,17 @@ impl Changes {
             }
         }
     }
+}
 
-    fn note(&self, what: &Concerns, time: DateTime<Utc>) {
-        let place = match what {
-            Concerns::One(device) => self.0.place(*device),
-            Concerns::All => &self.0.all,
-            Concerns::None => return,
-        };
-        place.fetch_max(time.timestamp_micros(), Ordering::AcqRel);
-    }
+fn note(place: &AtomicI64, time: DateTime<Utc>) {
+    place.fetch_max(time.timestamp_micros(), Ordering::AcqRel);
 }
 
 impl Inner {
-    fn place(&self, device: Uuid) -> &AtomicI64 {
-        // Ids may be chosen: all their bits count.
-        let (high, low) = device.as_u64_pair();
-        let mixed = (high ^ low.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let at = usize::try_from(mixed >> 48).unwrap_or_default() % PLACES;
+    fn place(&self, tenant: Uuid, device: Uuid) -> &AtomicI64 {
+        // Ids may be chosen: nobody knows which ones share a place.
+        let hash = self.hasher.hash_one((tenant, device));
+        let at = usize::try_from(hash % PLACES as u64).unwrap_or_default();
         &self.places[at]
     }
 

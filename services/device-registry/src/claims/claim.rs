@@ -17,7 +17,7 @@ use proto::registry::device::State;
 use proto::registry::{ClaimDeviceRequest, ClaimDeviceResponse, Device, DeviceTemplate};
 use sea_orm::ActiveValue::{Set, Unchanged};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::row::{allows, template};
@@ -28,8 +28,6 @@ use crate::device_row::columns;
 use crate::entity::{claim_key, device, device_credential};
 use crate::{labels, lifecycle, quota, references};
 
-/// How many keys with the same chosen id, each of another tenant, are looked at.
-const NAMESAKES: u64 = 8;
 /// How often is begun anew when the device appears or goes meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -122,9 +120,10 @@ impl Claims {
             .store
             .global("a claim key that was just presented")
             .await?;
+        // Two tenants may choose the same id, and not the same secret.
         let query = claim_key::Entity::find()
             .filter(claim_key::Column::Id.eq(parts.id))
-            .limit(NAMESAKES);
+            .filter(claim_key::Column::SecretHash.eq(hash.to_vec()));
         let mut rows = tx.all(query).await?.into_iter();
         let same = |row: &claim_key::Model| {
             aws_lc_rs::constant_time::verify_slices_are_equal(&row.secret_hash, &hash).is_ok()

@@ -24,8 +24,11 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Clone, Default)]
 pub(crate) struct Calls(Arc<Inner>);
 
-/// By device, or by tenant: who waits, by a number of his own.
-type Waiting = HashMap<Uuid, HashMap<u64, Arc<Notify>>>;
+/// A device of a tenant, or all of them.
+pub(crate) type Called = (Uuid, Option<Uuid>);
+
+/// By what is called: who waits, by a number of his own.
+type Waiting = HashMap<Called, HashMap<u64, Arc<Notify>>>;
 
 #[derive(Default)]
 struct Inner {
@@ -36,7 +39,7 @@ struct Inner {
 /// Somebody who waits. He does so no longer when this is dropped.
 pub(crate) struct Listener {
     calls: Calls,
-    keys: Vec<Uuid>,
+    keys: Vec<Called>,
     seat: u64,
     woken: Arc<Notify>,
 }
@@ -55,8 +58,8 @@ impl Calls {
             match log.next().await {
                 Ok(rows) => {
                     for row in rows {
-                        self.wake(row.device_id);
-                        self.wake(row.tenant_id);
+                        self.wake((row.tenant_id, Some(row.device_id)));
+                        self.wake((row.tenant_id, None));
                     }
                 }
                 Err(error) => {
@@ -68,7 +71,7 @@ impl Calls {
     }
 
     /// Waits for devices, or for all of a tenant.
-    pub(crate) fn listen(&self, keys: Vec<Uuid>) -> Listener {
+    pub(crate) fn listen(&self, keys: Vec<Called>) -> Listener {
         let seat = self.0.next.fetch_add(1, Ordering::Relaxed);
         let woken = Arc::new(Notify::new());
         let mut waiting = self.waiting();
@@ -85,7 +88,7 @@ impl Calls {
         }
     }
 
-    fn wake(&self, key: Uuid) {
+    fn wake(&self, key: Called) {
         if let Some(here) = self.waiting().get(&key) {
             here.values().for_each(|woken| woken.notify_one());
         }

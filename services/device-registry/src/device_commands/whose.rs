@@ -11,6 +11,7 @@ use proto::registry::device::State;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
+use super::calls::Called;
 use crate::entity::{device, device_command};
 use crate::find::fields::{Devices, Field};
 use crate::find::{pages, sql};
@@ -69,10 +70,11 @@ impl Whose {
     }
 
     /// What wakes the receiver.
-    pub(crate) fn keys(&self, caller: &Caller) -> Vec<Uuid> {
+    pub(crate) fn keys(&self, caller: &Caller) -> Vec<Called> {
+        let tenant = caller.tenant().0;
         match self {
-            Self::Named(devices) => devices.clone(),
-            Self::Matching(_) => vec![caller.tenant().0],
+            Self::Named(devices) => devices.iter().map(|id| (tenant, Some(*id))).collect(),
+            Self::Matching(_) => vec![(tenant, None)],
         }
     }
 

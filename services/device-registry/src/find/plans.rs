@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod shapes;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -21,6 +23,8 @@ use proto::registry::{ListDevicesRequest, ListDevicesResponse};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, Select};
 use serde_json::Value as Json;
 use uuid::Uuid;
+
+use shapes::shapes;
 
 use crate::entity::device::Entity;
 use crate::{Migrator, Settings};
@@ -43,106 +47,6 @@ thread_local! {
 pub(super) async fn note(tx: &ReadTx, query: &Select<Entity>) {
     let plan = tx.explain(query.clone()).await.unwrap();
     PLANS.with_borrow_mut(|plans| plans.push(plan));
-}
-
-/// The shapes of lists: what is asked for, and in which order.
-fn shapes() -> Vec<ListDevicesRequest> {
-    let mut shapes = Vec::new();
-    for filter in [
-        "",
-        "number = 77",
-        "number > 50000",
-        "id = \"00000000-0000-0000-0000-00000000004d\"",
-        "display_name = \"Pump 77\"",
-        "display_name = \"Pump 77*\"",
-        "display_name = \"nothing*\"",
-        "serial_number = \"SN-77\"",
-        "serial_number = \"SN-77*\"",
-        "external_id = \"EX-77\"",
-        "external_id = \"EX-77*\"",
-        "code = \"c-77\"",
-        "code = \"c-77*\"",
-        "SN-7712",
-        "labels.region = \"eu\"",
-        "labels.rack = \"r77\"",
-        "labels.rack = \"r7*\"",
-        "labels.nothing = \"x\"",
-        "labels:rack",
-        "tags:rare",
-        "tags:common",
-        "tags:nothing",
-        "tag_ids:\"00000000-0000-0000-0001-000000000002\"",
-        "site_id = \"00000000-0000-0000-0002-000000000002\"",
-        "state = DISABLED",
-        "state = ACTIVE",
-        "last_seen_time:*",
-        "last_seen_time > \"2025-01-01T00:00:00Z\"",
-        "create_time > \"2025-12-31T00:00:00Z\"",
-        "update_time > \"2025-12-31T00:00:00Z\"",
-        "update_time < \"2000-01-01T00:00:00Z\"",
-        "labels.region = \"eu\" AND NOT tags:rare AND update_time > \"2025-12-31T00:00:00Z\"",
-        "serial_number = \"SN-77*\" OR labels.rack = \"r77\"",
-    ] {
-        shapes.push(ListDevicesRequest {
-            filter: filter.to_owned(),
-            ..Default::default()
-        });
-    }
-    for order in [
-        "number",
-        "create_time",
-        "update_time",
-        "last_seen_time",
-        "display_name",
-        "serial_number",
-        "external_id",
-        "state",
-    ] {
-        for order_by in [order.to_owned(), format!("{order} desc")] {
-            shapes.push(ListDevicesRequest {
-                order_by,
-                ..Default::default()
-            });
-        }
-    }
-    shapes.push(ListDevicesRequest {
-        order_by: "update_time desc".to_owned(),
-        filter: "serial_number = \"SN-77*\"".to_owned(),
-        ..Default::default()
-    });
-    for shape in [
-        ListDevicesRequest {
-            display_name: "Pump 77".to_owned(),
-            ..Default::default()
-        },
-        ListDevicesRequest {
-            serial_number: "SN-77".to_owned(),
-            ..Default::default()
-        },
-        ListDevicesRequest {
-            site_id: "00000000-0000-0000-0002-000000000002".to_owned(),
-            ..Default::default()
-        },
-        ListDevicesRequest {
-            tag_ids: vec![
-                "00000000-0000-0000-0001-000000000001".to_owned(),
-                "00000000-0000-0000-0001-000000000002".to_owned(),
-            ],
-            ..Default::default()
-        },
-        ListDevicesRequest {
-            after_id: "00000000-0000-0000-0000-00000000c350".to_owned(),
-            ..Default::default()
-        },
-    ] {
-        shapes.push(shape);
-    }
-    let deleted = shapes.clone().into_iter().map(|shape| ListDevicesRequest {
-        show_deleted: true,
-        ..shape
-    });
-    shapes.extend(deleted);
-    shapes
 }
 
 /// A service on a database that is full, and who calls it.

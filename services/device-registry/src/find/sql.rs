@@ -4,7 +4,9 @@ use chassis::Result;
 use chassis::caller::TenantId;
 use chassis::filter::{Comparator, Filter, Test, Value};
 use chassis::store::ReadTx;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr, SubQueryStatement};
+use sea_orm::sea_query::{
+    Expr, ExprTrait, Func, SelectStatement, SimpleExpr, SubQueryStatement, UnionType,
+};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, IntoSimpleExpr, QueryFilter, QuerySelect, QueryTrait,
     Select,
@@ -91,6 +93,11 @@ fn narrowed(filter: &Filter<Field>, tenant: TenantId, common: &[&Test<Field>]) -
             exact: true,
             few: false,
         }),
+        Filter::Any(filters) if let Some(ids) = of_rows(filters, tenant, common) => Some(Found {
+            narrow: Condition::all().add(ids),
+            exact: true,
+            few: true,
+        }),
         Filter::Any(filters) => {
             let parts = filters.iter().map(|f| narrowed(f, tenant, common));
             let parts: Vec<_> = parts.collect::<Option<_>>()?;
@@ -117,6 +124,41 @@ fn narrowed(filter: &Filter<Field>, tenant: TenantId, common: &[&Test<Field>]) -
     }
 }
 
+/// The devices that have one of some labels or tags, none of which is common:
+/// one list of ids, for PostgreSQL goes through all devices if it is to look
+/// each up in one list or another.
+fn of_rows(
+    filters: &[Filter<Field>],
+    tenant: TenantId,
+    common: &[&Test<Field>],
+) -> Option<SimpleExpr> {
+    let lists = filters.iter().map(|filter| match filter {
+        Filter::Test(test) if !test.negated && !common.contains(&test) => with(test, tenant),
+        _ => None,
+    });
+    let mut lists = lists.collect::<Option<Vec<_>>>()?.into_iter();
+    let first = lists.next()?;
+    let all = lists.fold(first, |mut all, list| {
+        all.union(UnionType::Distinct, list).take()
+    });
+    Some(Column::Id.in_subquery(all))
+}
+
+/// The ids of the devices that have a label or a tag.
+fn with(test: &Test<Field>, tenant: TenantId) -> Option<SelectStatement> {
+    Some(match &test.field {
+        Field::Labels | Field::Label(_) => {
+            let query = labels(tenant, &test.field, &test.value).select_only();
+            query.column(device_label::Column::DeviceId).into_query()
+        }
+        Field::TagIds | Field::Tags => {
+            let query = tags(tenant, &test.value).select_only();
+            query.column(device_tag::Column::DeviceId).into_query()
+        }
+        _ => return None,
+    })
+}
+
 /// All of a filter as SQL, for counting; `None` if it asks for what is no
 /// column.
 pub(crate) fn whole(filter: &Filter<Field>, tenant: TenantId) -> Option<Condition> {
@@ -125,6 +167,9 @@ pub(crate) fn whole(filter: &Filter<Field>, tenant: TenantId) -> Option<Conditio
             .iter()
             .try_fold(Condition::all(), |all, f| Some(all.add(whole(f, tenant)?)))?,
         Filter::Any(filters) if filters.is_empty() => Condition::all().add(Expr::value(1).eq(0)),
+        Filter::Any(filters) if let Some(ids) = of_rows(filters, tenant, &[]) => {
+            Condition::all().add(ids)
+        }
         Filter::Any(filters) => filters
             .iter()
             .try_fold(Condition::any(), |any, f| Some(any.add(whole(f, tenant)?)))?,
@@ -156,15 +201,8 @@ fn indexed(test: &Test<Field>, tenant: TenantId) -> Option<SimpleExpr> {
         Field::SerialNumber => return Some(text(Column::SerialNumber, &test.value)),
         Field::ExternalId => return Some(text(Column::ExternalId, &test.value)),
         Field::Code => return Some(text(Column::Code, &test.value)),
-        Field::Labels | Field::Label(_) => {
-            let query = labels(tenant, &test.field, &test.value).select_only();
-            let devices = query.column(device_label::Column::DeviceId);
-            return Some(Column::Id.in_subquery(devices.into_query()));
-        }
-        Field::TagIds | Field::Tags => {
-            let query = tags(tenant, &test.value).select_only();
-            let devices = query.column(device_tag::Column::DeviceId);
-            return Some(Column::Id.in_subquery(devices.into_query()));
+        Field::Labels | Field::Label(_) | Field::TagIds | Field::Tags => {
+            return Some(Column::Id.in_subquery(with(test, tenant)?));
         }
         Field::LastSeenTime => (Column::LastSeenTime, time(&test.value)?),
         Field::CreateTime => (Column::CreateTime, time(&test.value)?),

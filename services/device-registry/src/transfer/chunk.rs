@@ -38,6 +38,8 @@ pub(crate) struct Plan<'a> {
 struct Work {
     created: Vec<device::ActiveModel>,
     updated: Vec<device::ActiveModel>,
+    /// Their numbers: a statement changes each once.
+    changed: HashSet<i64>,
     /// Devices whose labels or tags are others than before.
     relabelled: Vec<Uuid>,
     retagged: Vec<Uuid>,
@@ -143,6 +145,10 @@ impl Plan<'_> {
         }
         if merged == current {
             return Ok(Outcome::Unchanged(row.id));
+        }
+        if !work.changed.insert(row.number) {
+            let key = Key::of(self.options.match_by);
+            return Err(key.unwrap_or(Key::Id).twice());
         }
         let columns = columns(&merged)?;
         work.claim(Some(&current), &merged, there)?;

@@ -65,6 +65,15 @@ impl Key {
             message: format!("{field} is taken by another one").into(),
         }
     }
+
+    /// The refusal of the second device of an import that is called so.
+    pub(crate) fn twice(self) -> Error {
+        let field = self.field();
+        Error::AlreadyExists {
+            field: field.into(),
+            message: format!("{field} is in this import more than once").into(),
+        }
+    }
 }
 
 /// A device of an import.
@@ -127,10 +136,7 @@ impl Seen {
         for key in every.into_iter().filter(kept).filter(named) {
             let name = self.hasher.hash_one((key, key.value(&row.device)));
             if self.names.contains(&name) {
-                return Err(Error::AlreadyExists {
-                    field: key.field().into(),
-                    message: format!("{} is in this import more than once", key.field()).into(),
-                });
+                return Err(key.twice());
             }
             if self.names.len() < REMEMBERED {
                 self.names.insert(name);
