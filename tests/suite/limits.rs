@@ -483,3 +483,33 @@ async fn a_client_whose_secret_can_be_misread_is_not_locked_out() {
     // What is known to be good goes on, whichever reading of it that is.
     ask(secret, guesser).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_device_uses_up_nothing_of_another_tenants_device_with_its_id() {
+    let limited = need!(limited().await);
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut devices = Vec::new();
+    for _ in 0..2 {
+        let founder = limited.founder().await;
+        let device = json!({"displayName": "ours", "serialNumber": "same"});
+        let path = format!("/v1/devices?deviceId={id}");
+        founder.post(&path, device).await.expect(201);
+        let path = format!("/v1/devices/{id}/credentials");
+        let made = founder.post(&path, json!({})).await.expect(201);
+        let proof = json!({"id": id, "secret": made["secret"], "issueToken": true});
+        let told = founder.post("/v1/devices:authenticate", proof).await;
+        let token = told.expect(200)["deviceToken"].clone();
+        devices.push(limited.server.caller(bearer(&token)));
+    }
+    let ask = async |device: &Caller| {
+        let request = device.request(Method::GET, "/v1/device");
+        send(request.header("x-forwarded-for", "198.51.100.77")).await
+    };
+    let mut asked = 0;
+    while ask(&devices[0]).await.status != 429 {
+        asked += 1;
+        assert!(asked <= PRINCIPAL + SLACK, "nothing is limited");
+    }
+    let told = ask(&devices[1]).await.expect(200);
+    assert_eq!(told["id"], id);
+}

@@ -145,6 +145,25 @@ async fn two_tenants_have_keys_of_two_systems_with_the_same_id() {
 }
 
 #[tokio::test]
+async fn a_key_is_told_from_those_that_many_tenants_have_with_its_id() {
+    let World { alice, .. } = need!(world().await);
+    for number in 0..10 {
+        let tenant = json!({"displayName": unique()});
+        let tenant = alice.post("/v1/tenants", tenant).await.expect(201);
+        let scope = json!({"tenantId": tenant["id"]});
+        let scoped = alice.post("/v1/auth:selectTenant", scope).await.expect(200);
+        let founder = alice.with(format!("Bearer {}", text(&scoped["accessToken"])));
+        let secret = format!("the secret of number {number}");
+        let known = json!({"raw": secret});
+        let made = import(&founder, "BASE64_ID_SECRET", "700021", known).await;
+        made.expect(201);
+        let caller = holder(alice, &pair("700021", &secret));
+        let mine = caller.get("/v1/me/tenants").await.expect(200);
+        assert_eq!(mine["tenants"][0]["tenant"]["id"], tenant["id"]);
+    }
+}
+
+#[tokio::test]
 async fn what_no_foreign_key_can_be_is_refused() {
     let alice = &need!(world().await).alice;
     let raw = || json!({"raw": "12345678"});
