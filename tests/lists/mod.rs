@@ -48,8 +48,9 @@ DECLARE
     made int;
 BEGIN
     SET LOCAL session_replication_role = replica;
-    -- Nobody tries to deliver the copies.
+    -- Nobody tries to deliver the copies, or to go on with them.
     UPDATE device_registry.webhook_deliveries SET due_time = NULL;
+    UPDATE device_registry.command_batches SET after_number = NULL;
     FOREACH one IN ARRAY '{{TABLES}}'::regclass[] LOOP
         SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),
             string_agg(CASE

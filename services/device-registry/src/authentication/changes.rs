@@ -47,8 +47,8 @@ enum Concerns {
     None,
 }
 
-/// Stands for all devices of a tenant. Who gives a device this id has it looked
-/// up more often, and no other tenant's.
+/// Stands for all devices of a tenant. A change of one that was given this id
+/// concerns all of its tenant, and no other's.
 const EVERY: Uuid = Uuid::nil();
 
 impl Changes {

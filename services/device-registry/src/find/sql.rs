@@ -132,7 +132,7 @@ fn of_rows(
     tenant: TenantId,
     common: &[&Test<Field>],
 ) -> Option<SimpleExpr> {
-    let lists = filters.iter().map(|filter| match filter {
+    let lists = flat(filters).into_iter().map(|filter| match filter {
         Filter::Test(test) if !test.negated && !common.contains(&test) => with(test, tenant),
         _ => None,
     });
@@ -142,6 +142,16 @@ fn of_rows(
         all.union(UnionType::Distinct, list).take()
     });
     Some(Column::Id.in_subquery(all))
+}
+
+/// Alternatives without those in which they are nested, and without those that
+/// are never true.
+fn flat(filters: &[Filter<Field>]) -> Vec<&Filter<Field>> {
+    let nested = filters.iter().flat_map(|filter| match filter {
+        Filter::Any(inner) => flat(inner),
+        filter => vec![filter],
+    });
+    nested.collect()
 }
 
 /// The ids of the devices that have a label or a tag.

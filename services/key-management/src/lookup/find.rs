@@ -34,7 +34,8 @@ use crate::key_format::{self, NoKey};
 const GENERATIONS: u64 = 4;
 /// How many tenants' foreign keys with the same id are told apart.
 const NAMESAKES: u64 = 1000;
-/// How many of those whose hash is slow to compare, until they are used first.
+/// How many of those whose hash is slow to compare (bcrypt): each is hashed in
+/// our way when it is used first, and is none of these from then on.
 const SLOW_NAMESAKES: u64 = 8;
 
 /// The holder of a secret, as its row says.

@@ -29,6 +29,7 @@ pub(super) fn shapes() -> Vec<ListDevicesRequest> {
         "tags:common",
         "tags:nothing",
         "tags:rare OR labels.rack = \"r77\"",
+        "(tags:rare OR tags:nothing) OR labels.rack = \"r77\"",
         "tag_ids:\"00000000-0000-0000-0001-000000000002\"",
         "site_id = \"00000000-0000-0000-0002-000000000002\"",
         "state = DISABLED",
