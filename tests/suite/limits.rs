@@ -487,7 +487,7 @@ async fn a_client_whose_secret_can_be_misread_is_not_locked_out() {
 #[tokio::test]
 async fn a_device_uses_up_nothing_of_another_tenants_device_with_its_id() {
     let limited = need!(limited().await);
-    let id = uuid::Uuid::now_v7().to_string();
+    let id = chassis::Clock::system().new_id().to_string();
     let mut devices = Vec::new();
     for _ in 0..2 {
         let founder = limited.founder().await;
