@@ -59,6 +59,15 @@ impl Problem {
         self
     }
 
+    /// Of a request with `If-Match`: what its etag is refused with (AIP-154)
+    /// is a condition that does not hold (RFC 9110, 13.1.1).
+    pub(crate) fn of_condition(&mut self) {
+        let mapped = self.http_status == StatusCode::CONFLICT;
+        if mapped && self.status.code() == Code::Aborted {
+            self.http_status = StatusCode::PRECONDITION_FAILED;
+        }
+    }
+
     /// The details of the status (`google.rpc.Status.details`).
     pub fn details(&self) -> Vec<prost_types::Any> {
         match self.status.details() {

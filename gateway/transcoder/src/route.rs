@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::bind::FieldPath;
 use crate::bind::path::Decoding;
+use crate::headers;
 use crate::plan::{Field, MessageId};
 use crate::router;
 use crate::style::Style;
@@ -130,6 +131,11 @@ pub(crate) enum ResponsePlan {
 }
 
 impl Route {
+    /// Whether a request asks by `If-Match` for something that is only so.
+    pub(crate) fn is_conditional(&self, headers: &HeaderMap) -> bool {
+        self.etag.is_some() && headers::if_match(headers).is_ok_and(|tag| tag.is_some())
+    }
+
     /// The raw values of the path's variables.
     pub(crate) fn captures(&self, segments: &[&str]) -> Vec<String> {
         let capture = |variable: &PathVariable| {

@@ -152,9 +152,16 @@ impl Transcoder {
     {
         let head = request.method() == Method::HEAD;
         let applied = headers::applied_wait(request.headers());
+        let conditional = matched.route.is_conditional(request.headers());
         let mut response = match self.attempt(matched, request, grpc, errors).await {
             Ok(response) => response,
-            Err(problem) => problem.with_plans(&self.inner.plans).answer(errors, head),
+            Err(problem) => {
+                let mut problem = problem.with_plans(&self.inner.plans);
+                if conditional {
+                    problem.of_condition();
+                }
+                problem.answer(errors, head)
+            }
         };
         if let Some(applied) = applied {
             let headers = response.headers_mut();

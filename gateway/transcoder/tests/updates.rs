@@ -5,7 +5,8 @@
 mod support;
 
 use serde_json::json;
-use support::books;
+use support::{App, books};
+use tonic::{Code, Status};
 
 #[tokio::test]
 async fn a_patch_gets_its_mask_from_the_body() {
@@ -81,6 +82,34 @@ async fn a_condition_is_a_field_of_the_request() {
     app.request("PATCH /v1/shelves/1/books/2?etag=own", &headers, "{}")
         .await;
     assert_eq!(app.last().messages[0]["etag"], "own");
+}
+
+#[tokio::test]
+async fn an_etag_that_is_refused_is_a_failed_condition_if_it_was_one() {
+    let app = App::new(|call| {
+        let code = match call.messages[0]["book"]["title"].as_str() {
+            Some("busy") => Code::Unavailable,
+            Some("there") => Code::AlreadyExists,
+            _ => Code::Aborted,
+        };
+        Err(Status::new(code, "no"))
+    });
+    let line = "PATCH /v1/shelves/1/books/2";
+    let json = ("content-type", "application/json");
+    let tag = ("if-match", "\"v1\"");
+    for (headers, body, want) in [
+        (&[json, tag][..], r#"{"title":"N"}"#, 412),
+        // The same refusal of what was no condition of HTTP.
+        (&[json], r#"{"title":"N"}"#, 409),
+        (&[json, ("if-match", "*")], r#"{"title":"N"}"#, 409),
+        (&[json, tag], r#"{"title":"there"}"#, 409),
+        (&[json, tag], r#"{"title":"busy"}"#, 503),
+    ] {
+        let got = app.request(line, headers, body).await;
+        assert_eq!(got.status, want, "{headers:?} {body}: {}", got.text());
+    }
+    let got = app.request(line, &[json, tag], "{}").await;
+    assert_eq!(got.json()["code"], Code::Aborted as i32, "{}", got.text());
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn a_tag_of_a_compressed_answer_is_a_condition_like_any_other() {
     let changed = patch(&weak, "first").await;
     assert_eq!(changed.expect(200)["displayName"], "first");
     let refused = patch(&weak, "second").await;
-    assert_eq!(refused.expect(409)["code"], 10, "{}", refused.text);
+    assert_eq!(refused.expect(412)["code"], 10, "{}", refused.text);
     let now = changed.header("etag").to_owned();
     assert_eq!(
         patch(&now, "third").await.expect(200)["displayName"],

@@ -58,10 +58,10 @@ async fn who_has_not_seen_the_last_change_overwrites_nothing() {
     first.expect(200);
     let change = json!({"description": "second"});
     let late = with_header(olga, patch, ("if-match", &seen), change).await;
-    assert_eq!(late.reason(409), "CONFLICT");
+    assert_eq!(late.reason(412), "CONFLICT");
     let delete = (Method::DELETE, path.as_str());
     let late = with_header(olga, delete, ("if-match", &seen), json!({})).await;
-    assert_eq!(late.reason(409), "CONFLICT");
+    assert_eq!(late.reason(412), "CONFLICT");
     assert_eq!(olga.get(&path).await.expect(200)["description"], "first");
 }
 

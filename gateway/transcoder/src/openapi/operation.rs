@@ -164,6 +164,9 @@ impl Work<'_> {
         if path.parameters().next().is_some() {
             refusals.push(StatusCode::NOT_FOUND);
         }
+        if route.etag.is_some() {
+            refusals.push(StatusCode::PRECONDITION_FAILED);
+        }
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }
