@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Verification of API keys over gRPC (cold, warm, by a hundred), beside a bare tonic service in the
-# same run; then signing and verifying tokens by algorithm.
+# same run; authentication of devices (cold, warm); then signing and verifying tokens by algorithm.
 #
 #   bench/verify.sh sqlite
 #   bench/verify.sh postgres postgres://owner@127.0.0.1/empty_database --calls 50000
@@ -29,7 +29,8 @@ done
 
 field() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 MUSTER_CREDENTIAL=$(curl -sf -u "$MUSTER_ADMIN_EMAIL:$MUSTER_ADMIN_PASSWORD" "http://$gateway/v1/apiKeys" \
-    --json '{"displayName":"bench","permissions":["devices.read","keys.write","keys.verify"]}' | field secret)
+    --json '{"displayName":"bench","permissions":["devices.read","devices.write","credentials.write","devices.authenticate","keys.write","keys.verify"]}' | field secret)
 export MUSTER_CREDENTIAL
 "$bench" verify --muster "http://$gateway" --echo "http://$echo" "$@"
+"$bench" authenticate --muster "http://$gateway"
 "$bench" sign

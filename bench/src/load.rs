@@ -4,7 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+
 use crate::{Failure, say};
+
+/// Connections to a server.
+pub(crate) async fn connect(url: &str, connections: usize) -> Result<Vec<Channel>, Failure> {
+    let mut channels = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        channels.push(Endpoint::new(url.to_owned())?.connect().await?);
+    }
+    Ok(channels)
+}
+
+/// A request with a credential.
+pub(crate) fn with<T>(token: &MetadataValue<Ascii>, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut();
+    metadata.insert("authorization", token.clone());
+    request
+}
 
 /// What a run of calls came to.
 pub(crate) struct Figures {

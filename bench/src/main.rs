@@ -2,6 +2,7 @@
 //!
 //! `bench/verify.sh` starts everything and prints the figures.
 
+mod authenticate;
 mod echo;
 mod load;
 mod sign;
@@ -30,6 +31,8 @@ enum Run {
     },
     /// Verification of API keys over gRPC, cold and warm, beside the bare service
     Verify(verify::Verify),
+    /// Authentication of devices over gRPC, cold and warm
+    Authenticate(authenticate::Authenticate),
     /// Signing and verifying tokens by algorithm, on one core
     Sign,
 }
@@ -39,6 +42,7 @@ async fn main() -> ExitCode {
     let done = match Bench::parse().run {
         Run::Echo { listen } => echo::serve(listen).await,
         Run::Verify(verify) => verify.run().await,
+        Run::Authenticate(authenticate) => authenticate.run().await,
         Run::Sign => sign::run(),
     };
     match done {

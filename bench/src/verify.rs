@@ -4,11 +4,10 @@ use clap::Args;
 use proto::keys::api_key_service_client::ApiKeyServiceClient;
 use proto::keys::key_verification_service_client::KeyVerificationServiceClient;
 use proto::keys::{ApiKey, BatchVerifyApiKeysRequest, CreateApiKeyRequest, VerifyApiKeyRequest};
-use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::load::{self, Figures};
+use crate::load::{self, Figures, with};
 use crate::{Failure, say};
 
 /// What is measured, and where.
@@ -43,8 +42,8 @@ const BATCH: usize = 100;
 impl Verify {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let token: MetadataValue<Ascii> = format!("Bearer {}", self.credential).parse()?;
-        let muster = self.connect(&self.muster).await?;
-        let echo = self.connect(&self.echo).await?;
+        let muster = load::connect(&self.muster, self.connections).await?;
+        let echo = load::connect(&self.echo, self.connections).await?;
         let keys = make(&muster, &token, self.keys, self.at_once).await?;
         let cold = self.verify(&muster, &token, &keys, self.keys).await?;
         cold.say("verify, each key for the first time");
@@ -65,14 +64,6 @@ impl Verify {
             median(ours) / median(bare)
         ));
         Ok(())
-    }
-
-    async fn connect(&self, url: &str) -> Result<Vec<Channel>, Failure> {
-        let mut channels = Vec::with_capacity(self.connections);
-        for _ in 0..self.connections {
-            channels.push(Endpoint::new(url.to_owned())?.connect().await?);
-        }
-        Ok(channels)
     }
 
     async fn verify(
@@ -162,14 +153,6 @@ async fn make(
     figures.await?.say("create a key");
     let made = made.lock().map_err(|_| "a worker has failed")?;
     Ok(made.clone())
-}
-
-fn with<T>(token: &MetadataValue<Ascii>, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request
-        .metadata_mut()
-        .insert("authorization", token.clone());
-    request
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
