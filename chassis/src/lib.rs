@@ -38,6 +38,7 @@ pub mod tls;
 pub mod token;
 mod trace;
 mod until;
+pub mod wrap;
 
 pub use caller::{Caller, Subject, open, open_public, open_subject};
 pub use clock::Clock;

@@ -4,6 +4,7 @@ mod m0001_keys;
 mod m0003_revocations;
 mod m0004_generations;
 mod m0007_lists;
+mod m0008_data_keys;
 
 use sea_orm_migration::prelude::*;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_generations::Migration),
             Box::new(crate::events_order::Migration),
             Box::new(m0007_lists::Migration),
+            Box::new(m0008_data_keys::Migration),
         ]
     }
 }

@@ -238,11 +238,12 @@ impl KeyStore {
         let Rewrapped {
             peppers,
             signing_keys,
+            data_keys,
         } = done;
         let sentence = format!(
-            "Wrapped {peppers} peppers and {signing_keys} signing keys by the new master key: {next}"
+            "Wrapped {peppers} peppers, {signing_keys} signing keys and {data_keys} data keys by the new master key: {next}"
         );
-        let json = json!({"peppers": peppers, "signingKeys": signing_keys});
+        let json = json!({"peppers": peppers, "signingKeys": signing_keys, "dataKeys": data_keys});
         shown(self.output.said(&sentence, &json))
     }
 }

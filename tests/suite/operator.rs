@@ -8,10 +8,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
+use super::native::webhooks::{self, heard, is_signed, receive, webhook};
 use crate::support::{
     ADMIN, Answer, Caller, Installation, PASSWORD, Server, Settings, Shape, muster, output, probe,
-    unique,
+    python, unique,
 };
 
 /// How long something may take on a machine that is busy.
@@ -213,9 +215,12 @@ async fn the_master_key_changes_while_servers_run_and_the_old_one_is_of_no_use()
     let both = [("MUSTER_MASTER_KEY", new), ("MUSTER_OLD_MASTER_KEY", old)];
     let server = Server::start_on(server.kill().with(&both)).await;
     let done = admin(&server.installation, &rotate[1..]).await;
-    assert_eq!(done, json!({"peppers": 1, "signingKeys": 1}));
+    assert_eq!(done, json!({"peppers": 1, "signingKeys": 1, "dataKeys": 0}));
     let again = admin(&server.installation, &rotate[1..]).await;
-    assert_eq!(again, json!({"peppers": 0, "signingKeys": 0}));
+    assert_eq!(
+        again,
+        json!({"peppers": 0, "signingKeys": 0, "dataKeys": 0})
+    );
     for credential in [&key, &client, &token] {
         works(&server, credential).await;
     }
@@ -268,4 +273,73 @@ async fn after_a_new_pepper_hashes_are_made_anew_as_they_are_used() {
     for credential in [&key, &client] {
         works(&server, credential).await;
     }
+}
+
+/// What a statement answers on the device registry's tables.
+async fn of_registry(installation: &Installation, statement: &str) -> Option<String> {
+    if let Some(url) = &installation.database_url {
+        let statement = statement.replace("webhooks", "device_registry.webhooks");
+        let answer = test_database::postgres()?.answer(url, &statement).await;
+        return Some(answer.unwrap());
+    }
+    let file = installation.folder.path().join("device-registry.sqlite");
+    let variables = [
+        ("DATABASE", file.to_str().unwrap()),
+        ("STATEMENT", statement),
+    ];
+    let output = python("sqlite.py", &["sqlite3"], &variables)?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let answer = String::from_utf8(output.stdout).unwrap();
+    Some(answer.trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_database_gives_no_secret_of_a_webhook_away() {
+    let new_master = async || muster(&["admin", "master-key"], &Settings::new()).await;
+    let (old, new) = (new_master().await, new_master().await);
+    let (old, new) = (old.trim(), new.trim());
+    let installation = need!(webhooks::installation().await);
+    let server = Server::start_on(installation.with(&[("MUSTER_MASTER_KEY", old)])).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let made = webhook(&administrator(&server), &listener, &["device.created"]).await;
+    let received = receive(listener).await;
+    let secret = text(&made["secret"]);
+    let test = format!(
+        "/v1/webhooks/{}:sendTestEvent",
+        text(&made["webhook"]["id"])
+    );
+    let deliver = async |server: &Server| {
+        let sent = administrator(server).post(&test, json!({})).await;
+        sent.expect(201);
+        let (headers, body) = heard(&received, "webhook.test").await;
+        is_signed(secret, &headers, &body)
+    };
+    need!(deliver(&server).await);
+    let kept = "SELECT secret FROM webhooks";
+    let first = need!(of_registry(&server.installation, kept).await);
+    assert!(
+        !first.contains(secret) && !first.contains("whsec"),
+        "{first}"
+    );
+
+    // As earlier versions kept it.
+    let installation = server.kill();
+    let plain = format!("UPDATE webhooks SET secret = '{secret}' RETURNING secret");
+    assert_eq!(need!(of_registry(&installation, &plain).await), secret);
+    let both = [("MUSTER_MASTER_KEY", new), ("MUSTER_OLD_MASTER_KEY", old)];
+    let server = Server::start_on(installation.with(&both)).await;
+    let encrypted = async || {
+        let now = of_registry(&server.installation, kept).await.unwrap();
+        !now.contains("whsec")
+    };
+    soon("a secret that was plain is encrypted", encrypted).await;
+    need!(deliver(&server).await);
+
+    // The master key can change: the registry's own key does not.
+    let done = admin(&server.installation, &["master-key", "rotate"]).await;
+    assert_eq!(done["dataKeys"], 1, "{done}");
+    let alone = [("MUSTER_OLD_MASTER_KEY", "")];
+    let server = Server::start_on(server.kill().with(&alone)).await;
+    need!(deliver(&server).await);
 }

@@ -8,6 +8,8 @@ mod attempt;
 mod event;
 mod forget;
 pub(crate) mod guard;
+mod kept;
+mod pause;
 mod replay;
 mod row;
 mod secret;
@@ -57,6 +59,7 @@ pub(crate) struct Webhooks {
     store: Store,
     clock: Clock,
     reach: Arc<Reach>,
+    keeper: kept::Keeper,
 }
 
 impl Webhooks {
@@ -69,7 +72,10 @@ impl Webhooks {
         reach: Reach,
     ) -> Self {
         let reach = Arc::new(reach);
-        match send::Sender::new(store.clone(), clock.clone(), reach.clone()) {
+        let keeper = kept::Keeper::new(peers.clone(), identity.clone());
+        tokio::spawn(keeper.clone().wrap_plain(store.clone()));
+        let sender = send::Sender::new(store.clone(), clock.clone(), reach.clone(), keeper.clone());
+        match sender {
             Ok(sender) => drop(tokio::spawn(sender.run())),
             Err(error) => tracing::error!(%error, "webhooks are not delivered"),
         }
@@ -90,6 +96,7 @@ impl Webhooks {
             store,
             clock,
             reach,
+            keeper,
         }
     }
 }
@@ -107,13 +114,14 @@ impl WebhookService for Webhooks {
         let now = self.clock.now();
         let id = ids::chosen_or_new("webhook_id", &req.webhook_id, &self.clock)?;
         let secret = secret::generate()?;
+        let key = self.keeper.key().await?;
         let row = webhook::ActiveModel {
             id: Set(id),
             create_time: Set(now),
             update_time: Set(now),
             revision: Set(1),
             disabled_reason: Set(String::new()),
-            secret: Set(secret.clone()),
+            secret: Set(kept::wrap(key, caller.tenant().0, id, &secret)?),
             ..row::columns(&wanted)?
         };
         let created = self.store.change(&caller, ("webhooks", id), async |tx| {
@@ -221,13 +229,15 @@ impl WebhookService for Webhooks {
             .map(|overlap| TimeDelta::seconds(overlap.seconds));
         let now = self.clock.now();
         let secret = secret::generate()?;
+        let key = self.keeper.key().await?;
+        let kept = kept::wrap(key, caller.tenant().0, id, &secret)?;
         let rotated = self.store.change(&caller, ("webhooks", id), async |tx| {
             let row = found(tx, id).await?;
             let change = webhook::ActiveModel {
                 number: Unchanged(row.number),
                 update_time: Set(now),
                 revision: Set(row.revision + 1),
-                secret: Set(secret.clone()),
+                secret: Set(kept.clone()),
                 old_secret: Set(Some(row.secret)),
                 old_secret_end_time: Set(Some(now + overlap.unwrap_or(OVERLAP))),
                 ..Default::default()

@@ -11,7 +11,8 @@ use sea_orm::{
     QueryTrait, UpdateMany,
 };
 
-use crate::entity::{api_key, generation, pepper, revocation, signing_key};
+use crate::data_keys;
+use crate::entity::{api_key, data_key, generation, pepper, revocation, signing_key};
 use crate::master_key::MasterKey;
 use crate::signer::generate;
 use crate::signing_keys::{self, Algorithm, State};
@@ -60,6 +61,8 @@ pub struct Rewrapped {
     pub peppers: usize,
     /// How many signing keys.
     pub signing_keys: usize,
+    /// How many data keys of services.
+    pub data_keys: usize,
 }
 
 impl Operator {
@@ -210,6 +213,7 @@ impl Operator {
             let mut done = Rewrapped {
                 peppers: 0,
                 signing_keys: 0,
+                data_keys: 0,
             };
             for row in rows {
                 if let Some(anew) = master.rewrap(&vault::name(row.number), &row.wrapped)? {
@@ -230,6 +234,16 @@ impl Operator {
                         .filter(signing_key::Column::Wrapped.eq(key.wrapped.clone()));
                     tx.update_many(query).await?;
                     done.signing_keys += 1;
+                }
+            }
+            for key in tx.all(data_key::Entity::find()).await? {
+                let name = data_keys::name(&key.service);
+                if let Some(anew) = master.rewrap(&name, &key.wrapped)? {
+                    let query = data_key::Entity::update_many()
+                        .col_expr(data_key::Column::Wrapped, Expr::value(anew))
+                        .filter(data_key::Column::Number.eq(key.number));
+                    tx.update_many(query).await?;
+                    done.data_keys += 1;
                 }
             }
             Ok(done)

@@ -16,10 +16,10 @@ use proto::identity::{VerifyUserRequest, VerifyUserResponse, verify_user_request
 use proto::keys::credential_service_server::CredentialService;
 use proto::keys::exchange_request::Credential;
 use proto::keys::{
-    ExchangeRequest, ExchangeResponse, MintDeviceTokenRequest, MintDeviceTokenResponse,
-    MintUserTokenRequest, MintUserTokenResponse, ReportUsesRequest, ReportUsesResponse,
-    RevokeRequest, RevokeResponse, SetTenantStateRequest, SetTenantStateResponse,
-    WatchRevocationsRequest, WatchRevocationsResponse,
+    ExchangeRequest, ExchangeResponse, GetDataKeyRequest, GetDataKeyResponse,
+    MintDeviceTokenRequest, MintDeviceTokenResponse, MintUserTokenRequest, MintUserTokenResponse,
+    ReportUsesRequest, ReportUsesResponse, RevokeRequest, RevokeResponse, SetTenantStateRequest,
+    SetTenantStateResponse, WatchRevocationsRequest, WatchRevocationsResponse,
 };
 use proto::tenancy::member_service_client::MemberServiceClient;
 use proto::tenancy::{ResolveMemberRequest, ResolveMemberResponse};
@@ -207,6 +207,18 @@ impl CredentialService for Credentials {
             access_token,
             expire_time: Some(timestamp(now + TimeDelta::seconds(life))),
         }))
+    }
+
+    async fn get_data_key(
+        &self,
+        request: Request<GetDataKeyRequest>,
+    ) -> Result<Response<GetDataKeyResponse>, Status> {
+        let (service, _) = open_subject(request)?;
+        let Principal::Service(name) = service.principal() else {
+            return Err(Error::unauthenticated("only a service has a data key").into());
+        };
+        let key = self.0.data_keys.of(name).await?;
+        Ok(Response::new(GetDataKeyResponse { key }))
     }
 
     async fn revoke(

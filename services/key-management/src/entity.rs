@@ -2,6 +2,7 @@
 
 pub(crate) mod api_client;
 pub(crate) mod api_key;
+pub(crate) mod data_key;
 pub(crate) mod generation;
 pub(crate) mod key_policy;
 pub(crate) mod origin;

@@ -14,6 +14,7 @@ mod api_clients;
 mod api_keys;
 mod client_row;
 mod credentials;
+mod data_keys;
 mod entity;
 mod foreign;
 mod grants;
@@ -93,6 +94,7 @@ struct Parts {
     settings: Arc<Settings>,
     verifier: Verifier,
     vault: vault::Vault,
+    data_keys: data_keys::DataKeys,
     signer: signer::Signer,
     revoker: revocations::Revoker,
     usage: usage::Usage,
@@ -116,6 +118,11 @@ pub fn stack(
     let master = Arc::new(master);
     let usage = usage::Usage::new(store.clone(), clock.clone());
     let vault = vault::Vault::new(store.clone(), master.clone(), clock.clone());
+    let data_keys = data_keys::DataKeys {
+        store: store.clone(),
+        clock: clock.clone(),
+        master: master.clone(),
+    };
     let revocations = verifier.revocations().clone();
     let signer = signer::Signer::new(store.clone(), master, clock.clone(), &settings, revocations);
     tokio::spawn(signer.clone().keep());
@@ -137,6 +144,7 @@ pub fn stack(
         store,
         clock,
         vault,
+        data_keys,
         usage,
         peers,
         identity,

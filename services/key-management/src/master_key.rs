@@ -4,19 +4,16 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf;
+use chassis::wrap::WrappingKey;
 use chassis::{Error, Result};
-
-/// Length of an AES-GCM nonce.
-const NONCE: usize = 12;
 
 /// What everything at rest is protected by: 32 random bytes that are never in
 /// the database.
 pub struct MasterKey {
     /// The first pepper, which is not made up: that of the first versions.
     first_pepper: [u8; 32],
-    wrapping: RandomizedNonceKey,
+    wrapping: WrappingKey,
     old: Option<Box<MasterKey>>,
 }
 
@@ -33,7 +30,7 @@ impl MasterKey {
         let wrapping = derive(&prk, b"signing-keys")?;
         Ok(Self {
             first_pepper: derive(&prk, b"pepper-1")?,
-            wrapping: RandomizedNonceKey::new(&AES_256_GCM, &wrapping).map_err(Error::internal)?,
+            wrapping: WrappingKey::new(&wrapping)?,
             old: None,
         })
     }
@@ -55,45 +52,28 @@ impl MasterKey {
             .map_or(&self.first_pepper, |old| &old.first_pepper)
     }
 
-    /// Encrypts a private key; `name` is bound to it.
-    pub(crate) fn wrap(&self, name: &str, private: &[u8]) -> Result<Vec<u8>> {
-        let mut sealed = private.to_vec();
-        let nonce = self
-            .wrapping
-            .seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed)
-            .map_err(Error::internal)?;
-        let mut out = nonce.as_ref().to_vec();
-        out.append(&mut sealed);
-        Ok(out)
+    /// Encrypts a secret; `name` is bound to it.
+    pub(crate) fn wrap(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>> {
+        self.wrapping.wrap(name, secret)
     }
 
-    /// Decrypts a private key.
+    /// Decrypts a secret.
     pub(crate) fn unwrap(&self, name: &str, wrapped: &[u8]) -> Result<Vec<u8>> {
-        match (self.unwrap_by_this(name, wrapped), &self.old) {
-            (Err(_), Some(old)) => old.unwrap(name, wrapped),
-            (done, _) => done,
+        match (self.wrapping.unwrap(name, wrapped), &self.old) {
+            (Some(secret), _) => Ok(secret),
+            (None, Some(old)) => old.unwrap(name, wrapped),
+            (None, None) => Err(wrong_key()),
         }
     }
 
     /// What another master key wrapped, wrapped by this one; nothing if this
     /// one did.
     pub(crate) fn rewrap(&self, name: &str, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
-        if self.unwrap_by_this(name, wrapped).is_ok() {
+        if self.wrapping.unwrap(name, wrapped).is_some() {
             return Ok(None);
         }
         let secret = self.unwrap(name, wrapped)?;
         self.wrap(name, &secret).map(Some)
-    }
-
-    fn unwrap_by_this(&self, name: &str, wrapped: &[u8]) -> Result<Vec<u8>> {
-        let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or_else(wrong_key)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(Error::internal)?;
-        let mut opened = sealed.to_vec();
-        let private = self
-            .wrapping
-            .open_in_place(nonce, Aad::from(name.as_bytes()), &mut opened)
-            .map_err(|_| wrong_key())?;
-        Ok(private.to_vec())
     }
 }
 

@@ -215,12 +215,25 @@ impl Postgres {
 
     /// Runs statements as the superuser in the database that a URL names.
     pub async fn execute(&self, database_url: &str, statements: &str) -> Result<()> {
-        let options: PgConnectOptions = database_url.parse().map_err(because("database URL"))?;
-        let database = options.get_database().ok_or("the URL names no database")?;
-        let mut connection = connect(&self.superuser.clone().database(database)).await?;
+        let mut connection = self.superuser_of(database_url).await?;
         let done = execute(&mut connection, statements.to_owned()).await;
         close(connection).await;
         done
+    }
+
+    /// The text that a statement answers, as the superuser.
+    pub async fn answer(&self, database_url: &str, statement: &str) -> Result<String> {
+        let mut connection = self.superuser_of(database_url).await?;
+        let answer = sqlx::query_scalar(AssertSqlSafe(statement.to_owned()));
+        let answer = answer.fetch_one(&mut connection).await;
+        close(connection).await;
+        answer.map_err(because("the statement"))
+    }
+
+    async fn superuser_of(&self, database_url: &str) -> Result<PgConnection> {
+        let options: PgConnectOptions = database_url.parse().map_err(because("database URL"))?;
+        let database = options.get_database().ok_or("the URL names no database")?;
+        connect(&self.superuser.clone().database(database)).await
     }
 
     /// Ends the server at once, as a fault would; what it had acknowledged is

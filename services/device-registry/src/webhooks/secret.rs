@@ -7,29 +7,19 @@ use base64::prelude::BASE64_STANDARD;
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
 
-use crate::entity::webhook;
-
 /// What a secret begins with.
-const PREFIX: &str = "whsec_";
+pub(super) const PREFIX: &str = "whsec_";
 
 /// A new secret: 32 random bytes.
-pub(crate) fn generate() -> Result<String> {
+pub(super) fn generate() -> Result<String> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).map_err(|_| Error::internal("no random numbers"))?;
     Ok(format!("{PREFIX}{}", BASE64_STANDARD.encode(bytes)))
 }
 
-/// The value of `webhook-signature`: by the secret, and by the one before for
-/// as long as both count.
-pub(crate) fn signatures(
-    webhook: &webhook::Model,
-    id: &str,
-    now: DateTime<Utc>,
-    body: &str,
-) -> String {
-    let old = webhook.old_secret.as_deref();
-    let old = old.filter(|_| webhook.old_secret_end_time.is_some_and(|end| end > now));
-    let secrets = std::iter::once(&*webhook.secret).chain(old);
+/// The value of `webhook-signature`: one by each secret that counts.
+pub(super) fn signatures(secrets: &[String], id: &str, now: DateTime<Utc>, body: &str) -> String {
+    let secrets = secrets.iter();
     let signed = secrets.map(|secret| signature(secret, id, now.timestamp(), body));
     signed.collect::<Vec<_>>().join(" ")
 }

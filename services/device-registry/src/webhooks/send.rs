@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chassis::store::{GlobalTx, Record, Store};
+use chassis::wrap::WrappingKey;
 use chassis::{Clock, Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
@@ -21,17 +22,11 @@ use uuid::Uuid;
 
 use super::attempt::{Outcome, TIMEOUT, outcome, told};
 use super::guard::{Guard, Reach};
+use super::kept::{self, Keeper};
+use super::pause::pause;
 use super::secret::signatures;
 use crate::entity::{webhook, webhook_delivery as delivery};
 
-/// How long to wait after each failure, in seconds: about three days in all.
-const PAUSES: [i64; 10] = [
-    5, 300, 1800, 7200, 18_000, 36_000, 36_000, 50_400, 50_400, 57_600,
-];
-/// Share of a pause by which it may be longer, in percent.
-const JITTER: i64 = 10;
-/// The longest time that a receiver may ask for.
-const LONGEST_PAUSE: i64 = 86_400;
 /// How long a claim counts: longer than a receiver may take.
 const CLAIM: TimeDelta = TimeDelta::seconds(45);
 /// How many deliveries one webhook gets at a time from one process.
@@ -55,6 +50,7 @@ struct Inner {
     store: Store,
     clock: Clock,
     reach: Arc<Reach>,
+    keeper: Keeper,
     client: Client,
     /// Webhooks that are being served.
     busy: Mutex<HashSet<Named>>,
@@ -92,7 +88,12 @@ impl Named {
 }
 
 impl Sender {
-    pub(crate) fn new(store: Store, clock: Clock, reach: Arc<Reach>) -> Result<Self> {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        reach: Arc<Reach>,
+        keeper: Keeper,
+    ) -> Result<Self> {
         let client = Client::builder()
             .user_agent(concat!("Muster-Webhooks/", env!("CARGO_PKG_VERSION")))
             // A proxy would resolve names by itself, and behind the guard.
@@ -108,6 +109,7 @@ impl Sender {
             store,
             clock,
             reach,
+            keeper,
             client,
             busy: Mutex::default(),
             room: Arc::new(Semaphore::new(WEBHOOKS)),
@@ -156,6 +158,8 @@ impl Sender {
             if webhooks.is_empty() {
                 return Ok(());
             }
+            // What can't be signed yet waits.
+            self.0.keeper.key().await?;
             for webhook in webhooks {
                 let Ok(permit) = self.0.room.clone().try_acquire_owned() else {
                     return Ok(());
@@ -175,11 +179,12 @@ impl Sender {
 
     /// Delivers what is due to one webhook, until one fails: others come first then.
     async fn serve(&self, named: Named) -> Result<()> {
+        let key = self.0.keeper.key().await?;
         loop {
             let Some((webhook, claimed)) = self.claim(named).await? else {
                 return Ok(());
             };
-            let attempts = claimed.iter().map(|row| self.attempt(&webhook, row));
+            let attempts = claimed.iter().map(|row| self.attempt(key, &webhook, row));
             let outcomes = join_all(attempts).await;
             let failed = outcomes.iter().any(|outcome| outcome.error.is_some());
             self.keep(&webhook, &claimed, &outcomes).await?;
@@ -240,7 +245,12 @@ impl Sender {
         claim.await
     }
 
-    async fn attempt(&self, webhook: &webhook::Model, row: &delivery::Model) -> Outcome {
+    async fn attempt(
+        &self,
+        key: &WrappingKey,
+        webhook: &webhook::Model,
+        row: &delivery::Model,
+    ) -> Outcome {
         let failed = |error: String| Outcome {
             status: None,
             error: Some(error),
@@ -252,6 +262,9 @@ impl Sender {
             Err(error) => return failed(error.to_string()),
         };
         let now = self.0.clock.now();
+        let Ok(secrets) = kept::secrets(key, webhook, now) else {
+            return failed("its secret can't be decrypted: rotate it".to_owned());
+        };
         let id = row.event_id.to_string();
         let request = self
             .0
@@ -262,7 +275,7 @@ impl Sender {
             .header("webhook-timestamp", now.timestamp().to_string())
             .header(
                 "webhook-signature",
-                signatures(webhook, &id, now, &row.body),
+                signatures(&secrets, &id, now, &row.body),
             )
             .body(row.body.clone());
         match request.send().await {
@@ -321,15 +334,6 @@ fn kept(
         .filter(delivery::Column::Attempts.eq(row.attempts))
 }
 
-/// How long to wait after so many attempts; nothing if that was the last one.
-fn pause(attempts: i64, retry_after: Option<i64>) -> Option<TimeDelta> {
-    let index = usize::try_from(attempts - 1).unwrap_or_default();
-    let pause = *PAUSES.get(index)?;
-    let jitter = fastrand::i64(0..=(pause * JITTER / 100).max(1));
-    let asked = retry_after.unwrap_or_default().clamp(0, LONGEST_PAUSE);
-    Some(TimeDelta::seconds((pause + jitter).max(asked)))
-}
-
 /// Notes of the webhook whether it fails, and disables one that is gone.
 async fn note(tx: &GlobalTx, webhook: &webhook::Model, outcomes: &[Outcome]) -> Result<()> {
     let this = || webhook::Entity::update_many().filter(webhook::Column::Number.eq(webhook.number));
@@ -371,28 +375,4 @@ async fn note(tx: &GlobalTx, webhook: &webhook::Model, outcomes: &[Outcome]) -> 
         .await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_is_tried_again_for_about_three_days() {
-        let mut all = TimeDelta::zero();
-        let mut attempts = 1;
-        while let Some(next) = pause(attempts, None) {
-            all += next;
-            attempts += 1;
-        }
-        assert!((70..=85).contains(&all.num_hours()), "{}", all.num_hours());
-    }
-
-    #[test]
-    fn a_receiver_is_left_alone_for_as_long_as_it_asks_but_not_for_ever() {
-        let seconds = |asked| pause(1, Some(asked)).unwrap().num_seconds();
-        assert_eq!(seconds(120), 120);
-        assert_eq!(seconds(10_000_000), LONGEST_PAUSE);
-        assert!(seconds(-1) >= 5);
-    }
 }
