@@ -6,7 +6,10 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::Either;
 use http::{HeaderMap, HeaderValue};
+use tokio::task::futures::TaskLocalFuture;
 
 use crate::error::{Error, Result};
 
@@ -129,15 +132,17 @@ pub fn late() -> tonic::Status {
 }
 
 /// Waits for work until the caller no longer does.
-pub async fn until<F: Future>(
+// No `async fn`: that would hold what it is given twice, and be moved with both.
+pub fn until<F: Future>(
     deadline: Option<Instant>,
     work: F,
-) -> std::result::Result<F::Output, tonic::Status> {
+) -> impl Future<Output = std::result::Result<F::Output, tonic::Status>> {
     match deadline {
-        Some(at) => tokio::time::timeout_at(at.into(), work)
-            .await
-            .map_err(|_| late()),
-        None => Ok(work.await),
+        Some(at) => {
+            let work = tokio::time::timeout_at(at.into(), work);
+            Either::Left(work.map(|done| done.map_err(|_| late())))
+        }
+        None => Either::Right(work.map(Ok)),
     }
 }
 
@@ -166,8 +171,9 @@ pub fn current() -> Option<Call> {
 }
 
 /// Runs what answers a call. Tasks that it starts are not part of it.
-pub async fn scope<F: Future>(call: Call, work: F) -> F::Output {
-    CURRENT.scope(call, work).await
+// No `async fn`, as above.
+pub fn scope<F: Future>(call: Call, work: F) -> TaskLocalFuture<Call, F> {
+    CURRENT.scope(call, work)
 }
 
 #[cfg(test)]

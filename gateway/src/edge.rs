@@ -96,22 +96,26 @@ impl Edge {
         let refusal = protocol.refuse(&request);
         let scope = call.as_ref().map(Clone::clone).unwrap_or_default();
         let visit = Visit::of(request.headers());
-        let answer = context::scope(scope, async {
-            if protocol == Protocol::Http {
-                return self.http(request, call, told).await;
-            }
-            let path = request.uri().path().to_owned();
-            let answer = match (call, refusal) {
-                (Err(refusal), _) => Status::from(refusal).into_http(),
-                (Ok(call), Some(refusal)) => match self.0.limiter.source(call.source) {
-                    Ok(()) => refusal,
-                    Err(status) => problem(&GoogleErrors, &Problem::new(status)),
-                },
-                (Ok(call), None) => self.forward(request, &call).await,
-            };
-            (path, answer)
-        });
-        let (route, mut response) = visit::scope(visit.clone(), answer).await;
+        // What is awaited has no name before: it would be held, and moved, twice.
+        let (route, mut response) = visit::scope(
+            visit.clone(),
+            context::scope(scope, async {
+                if protocol == Protocol::Http {
+                    return self.http(request, call, told).await;
+                }
+                let path = request.uri().path().to_owned();
+                let answer = match (call, refusal) {
+                    (Err(refusal), _) => Status::from(refusal).into_http(),
+                    (Ok(call), Some(refusal)) => match self.0.limiter.source(call.source) {
+                        Ok(()) => refusal,
+                        Err(status) => problem(&GoogleErrors, &Problem::new(status)),
+                    },
+                    (Ok(call), None) => self.forward(request, &call).await,
+                };
+                (path, answer)
+            }),
+        )
+        .await;
         visit.write(response.headers_mut());
         response.headers_mut().insert(REQUEST_ID, id.clone());
         if let Some(applied) = waits
@@ -207,7 +211,7 @@ impl Edge {
             call.write(request.headers_mut());
             request = request.map(|body| Body::new(TimeoutBody::new(SILENCE, body)));
         }
-        let answer = async {
+        let answer = context::until(call.deadline, async {
             self.0.limiter.source(call.source)?;
             let sources = self.0.sources.of(&method.service);
             let request = self.authenticate(request, &method.path, sources).await?;
@@ -217,8 +221,8 @@ impl Edge {
                 .transcoder
                 .call(matched, request, stack, errors)
                 .await)
-        };
-        let answer = context::until(call.deadline, answer).await;
+        })
+        .await;
         let mut answer = answer.flatten().unwrap_or_else(refused);
         self.0.secrets.mark(&method.path, &mut answer);
         (route, answer)
@@ -227,7 +231,7 @@ impl Edge {
     /// A gRPC call goes on as it is, but for its credential.
     async fn forward(self, request: Request<Body>, call: &Call) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let answer = async {
+        let answer = context::until(call.deadline, async {
             self.0.limiter.source(call.source)?;
             // Over gRPC, a dialect's package takes what any other takes.
             let sources = self.0.sources.native();
@@ -235,8 +239,8 @@ impl Edge {
             let stack = self.0.stack(&path, call.source).await?;
             let answer = stack.oneshot(request).await;
             answer.map_err(|error| Status::unavailable(error.to_string()))
-        };
-        let answer = context::until(call.deadline, answer).await;
+        })
+        .await;
         let answer = answer.flatten().unwrap_or_else(|status| status.into_http());
         bounded(answer, call.deadline)
     }

@@ -154,6 +154,20 @@ impl Exchange {
             count("remembered");
             return Ok(traded);
         }
+        // Boxed, for what is remembered must not pay for its size.
+        Box::pin(self.learn(digest, credential, source, wrong, elsewhere)).await
+    }
+
+    /// What key management says of a credential; `elsewhere` if it was good
+    /// for a request from another network.
+    async fn learn(
+        &self,
+        digest: [u8; 32],
+        credential: Credential,
+        source: Option<IpAddr>,
+        wrong: Wrong,
+        elsewhere: bool,
+    ) -> Result<Arc<Traded>, Status> {
         let attempt = self.0.failures.attempt(source).await;
         let attempt = attempt.inspect_err(|_| count("slowed"))?;
         let this = self.clone();

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::futures::TaskLocalFuture;
 
 use crate::limits::Level;
 
@@ -35,8 +36,8 @@ pub(crate) fn current() -> Option<Arc<Visit>> {
 }
 
 /// Runs what answers a request.
-pub(crate) async fn scope<F: Future>(visit: Arc<Visit>, work: F) -> F::Output {
-    CURRENT.scope(visit, work).await
+pub(crate) fn scope<F: Future>(visit: Arc<Visit>, work: F) -> TaskLocalFuture<Arc<Visit>, F> {
+    CURRENT.scope(visit, work)
 }
 
 impl Visit {

@@ -228,14 +228,17 @@ impl Authentication {
         if guessable && self.failures.too_many(&named, Instant::now()) {
             return Ok(Err(Verdict::TooManyFailures));
         }
-        let found = {
+        // Boxed, for what is remembered must not pay for its size.
+        let find = Box::pin(async {
             let tx = self.store.read(caller).await?;
-            find::find(&tx, name.as_ref(), &proof, now).await?
-        };
-        let found = match found {
-            Ok(known) if known.is_first => self.first_use(caller, known).await?,
-            found => found,
-        };
+            let found = find::find(&tx, name.as_ref(), &proof, now).await?;
+            drop(tx);
+            match found {
+                Ok(known) if known.is_first => self.first_use(caller, known).await,
+                found => Ok(found),
+            }
+        });
+        let found = find.await?;
         if guessable && matches!(found, Err(Verdict::Unknown)) {
             self.failures.count(named, Instant::now());
         }

@@ -128,6 +128,16 @@ impl Lookup {
         if let Some(known) = known.filter(|known| allows(&known.networks, source)) {
             return Ok(self.still(known, source));
         }
+        // Boxed, for what is remembered must not pay for its size.
+        Box::pin(self.learn_key(digest, presented, source)).await
+    }
+
+    async fn learn_key(
+        &self,
+        digest: [u8; 32],
+        presented: &str,
+        source: Option<IpAddr>,
+    ) -> Result<Result<Arc<Known>, Refused>> {
         match self.find_key(presented).await? {
             Ok((found, secret)) => self.judge(digest, found, &secret, source).await,
             Err(refusal) => Ok(Err(refusal.into())),
@@ -169,8 +179,11 @@ impl Lookup {
         let judged = match self.remembered(&digest) {
             Some(known) => self.still(known, source),
             None => {
-                let found = self.find_client(name).await?;
-                self.judge(digest, found, secret, source).await?
+                let learn = Box::pin(async {
+                    let found = self.find_client(name).await?;
+                    self.judge(digest, found, secret, source).await
+                });
+                learn.await?
             }
         };
         Ok(judged.map_err(|refused| refused.why))
