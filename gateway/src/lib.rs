@@ -5,6 +5,9 @@
 //! ([`credentials`], [`exchange`]), and re-exposes the documented REST paths
 //! of other systems ([`dialects`]). It has no database and no business rule.
 
+// Each request would move it, and take that much memory.
+#![warn(clippy::large_futures)]
+
 mod audit;
 mod credentials;
 mod deadline;
