@@ -68,7 +68,7 @@ async fn kept_to_itself(browser: &Browser, url: &str) {
     let requests = browser.requests().await;
     // The browser's page before ours has pictures of its own.
     let own = |asked: &&String| {
-        let schemes = [url, "data:", "chrome:"];
+        let schemes = [url, "data:", "chrome:", "chrome-untrusted:"];
         schemes.iter().any(|own| asked.starts_with(own))
     };
     assert!(requests.len() > 5, "{requests:?}");

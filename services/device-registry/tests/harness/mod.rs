@@ -7,6 +7,8 @@
     reason = "helpers of tests, of which each file uses its part"
 )]
 
+mod key_management;
+
 use std::io::Write;
 
 use chassis::Clock;
@@ -132,6 +134,7 @@ impl Registry {
             settings,
         );
         peers.set(ServiceName::DeviceRegistry, stack);
+        peers.set(ServiceName::KeyManagement, key_management::stack());
         Self {
             peers,
             identity,
