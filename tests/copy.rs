@@ -25,7 +25,13 @@ async fn empty_database() -> Option<String> {
 /// One that has been started, on SQLite.
 async fn started() -> Option<Server> {
     let installation = Installation::of(Shape::Sqlite, 1).await?;
-    Some(Server::start_on(installation.with(&[("MUSTER_LOG", "warn")])).await)
+    let server = Server::start_on(installation.with(&[("MUSTER_LOG", "warn")])).await;
+    // It takes calls a moment before it has told the password, which ends the start.
+    let begun = server.installation.folder.path().join("first-start.json");
+    while begun.exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Some(server)
 }
 
 fn copy(folder: &Path, url: &str, more: &[&str]) -> Output {
