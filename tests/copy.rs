@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use support::{ADMIN, Caller, Installation, PASSWORD, Server, Shape, World, log_in};
+use support::{ADMIN, Caller, Installation, PASSWORD, Server, Shape, World, eventually, log_in};
 
 /// The tests name theirs.
 const SHAPE: Shape = Shape::Sqlite;
@@ -28,9 +28,7 @@ async fn started() -> Option<Server> {
     let server = Server::start_on(installation.with(&[("MUSTER_LOG", "warn")])).await;
     // It takes calls a moment before it has told the password, which ends the start.
     let begun = server.installation.folder.path().join("first-start.json");
-    while begun.exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("the first start has ended", async || !begun.exists()).await;
     Some(server)
 }
 
