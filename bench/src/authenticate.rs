@@ -1,6 +1,6 @@
 //! Authentication of devices over gRPC, as a broker asks for it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use clap::Args;
 use proto::registry::authenticate_device_request::{Device as Name, Proof};
@@ -61,10 +61,9 @@ impl Authenticate {
         channels: &[Channel],
         token: &MetadataValue<Ascii>,
     ) -> Result<Arc<[Known]>, Failure> {
-        let made = Arc::new(Mutex::new(Vec::with_capacity(self.devices)));
-        let (channels, token, into) = (channels.to_vec(), token.clone(), made.clone());
-        let run = std::process::id();
-        let figures = load::run(self.devices, self.at_once, move |worker, this| {
+        let (channels, token, run) = (channels.to_vec(), token.clone(), std::process::id());
+        let what = "create a device and its secret";
+        let made = load::make(what, self.devices, self.at_once, move |worker, this| {
             let channel = channels[worker % channels.len()].clone();
             let serial_number = format!("bench-{run}-{this}");
             let device = Device {
@@ -76,7 +75,7 @@ impl Authenticate {
                 device: Some(device),
                 ..Default::default()
             };
-            let (token, into) = (token.clone(), into.clone());
+            let token = token.clone();
             async move {
                 let mut devices = DeviceServiceClient::new(channel.clone());
                 let made = devices.create_device(with(&token, create)).await?;
@@ -87,14 +86,10 @@ impl Authenticate {
                 let mut credentials = DeviceCredentialServiceClient::new(channel);
                 let made = credentials.create_device_credential(with(&token, credential));
                 let secret = made.await?.into_inner().secret;
-                let mut made = into.lock().map_err(|_| "a worker has failed")?;
-                made.push((serial_number, secret));
-                Ok(())
+                Ok((serial_number, secret))
             }
         });
-        figures.await?.say("create a device and its secret");
-        let made = made.lock().map_err(|_| "a worker has failed")?;
-        Ok(made.as_slice().into())
+        Ok(made.await?.into())
     }
 
     async fn authenticate(

@@ -1,7 +1,7 @@
 //! Many calls at once, and how long they take.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tonic::Request;
@@ -89,4 +89,30 @@ where
         p50: at(50),
         p99: at(99),
     })
+}
+
+/// The same, of calls that each make something: all of it.
+pub(crate) async fn make<T, F>(
+    what: &str,
+    calls: usize,
+    at_once: usize,
+    call: impl Fn(usize, usize) -> F + Send + Sync + 'static,
+) -> Result<Vec<T>, Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let made = Arc::new(Mutex::new(Vec::with_capacity(calls)));
+    let into = made.clone();
+    let figures = run(calls, at_once, move |worker, this| {
+        let (call, into) = (call(worker, this), into.clone());
+        async move {
+            let one = call.await?;
+            into.lock().map_err(|_| "a worker has failed")?.push(one);
+            Ok(())
+        }
+    });
+    figures.await?.say(what);
+    let mut made = made.lock().map_err(|_| "a worker has failed")?;
+    Ok(std::mem::take(&mut *made))
 }

@@ -127,10 +127,8 @@ async fn make(
     count: usize,
     at_once: usize,
 ) -> Result<Vec<String>, Failure> {
-    let made = std::sync::Arc::new(std::sync::Mutex::new(Vec::with_capacity(count)));
-    let (channels, token, into) = (channels.to_vec(), token.clone(), made.clone());
-    let run = std::process::id();
-    let figures = load::run(count, at_once, move |worker, this| {
+    let (channels, token, run) = (channels.to_vec(), token.clone(), std::process::id());
+    let made = load::make("create a key", count, at_once, move |worker, this| {
         let channel = channels[worker % channels.len()].clone();
         let key = ApiKey {
             display_name: format!("bench {run} {this}"),
@@ -141,18 +139,13 @@ async fn make(
             api_key: Some(key),
             ..Default::default()
         };
-        let (request, into) = (with(&token, request), into.clone());
+        let request = with(&token, request);
         async move {
             let mut client = ApiKeyServiceClient::new(channel);
-            let secret = client.create_api_key(request).await?.into_inner().secret;
-            let mut made = into.lock().map_err(|_| "a worker has failed")?;
-            made.push(secret);
-            Ok(())
+            Ok(client.create_api_key(request).await?.into_inner().secret)
         }
     });
-    figures.await?.say("create a key");
-    let made = made.lock().map_err(|_| "a worker has failed")?;
-    Ok(made.clone())
+    made.await
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
