@@ -21,8 +21,12 @@ use crate::token::Verifier;
 use crate::until::Until;
 
 /// Header of an answer over a wire which says that nothing was made of the
-/// call: another process may take it. The caller's balance takes it off.
+/// call, and what may be tried. The caller's balance takes it off.
 pub(crate) const UNTAKEN_ANSWER: &str = "x-muster-untaken";
+/// Another process may take the call.
+const OTHER_PROCESS: &str = "1";
+/// The call may be taken with another token.
+pub(crate) const OTHER_TOKEN: &str = "token";
 
 /// Puts [`Authorize`] in front of a service.
 #[derive(Clone)]
@@ -156,14 +160,19 @@ fn origin(verifier: &Verifier, request: &http::Request<Body>) -> Origin {
 }
 
 /// A refusal before anything was made of the call. What is not there now may
-/// be there for another process.
+/// be there for another process; and a caller whose token has ended may not
+/// have heard of it yet.
 fn untaken(refusal: Error, over_wire: bool) -> http::Response<Body> {
     let status = tonic::Status::from(refusal);
-    let told = over_wire && status.code() == tonic::Code::Unavailable;
+    let other = match status.code() {
+        tonic::Code::Unavailable => Some(OTHER_PROCESS),
+        tonic::Code::Unauthenticated => Some(OTHER_TOKEN),
+        _ => None,
+    };
     let mut answer = status.into_http();
-    if told {
-        let yes = http::HeaderValue::from_static("1");
-        answer.headers_mut().insert(UNTAKEN_ANSWER, yes);
+    if let Some(other) = other.filter(|_| over_wire) {
+        let other = http::HeaderValue::from_static(other);
+        answer.headers_mut().insert(UNTAKEN_ANSWER, other);
     }
     answer
 }

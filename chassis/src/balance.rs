@@ -1,9 +1,10 @@
 //! Calls to a service that runs elsewhere, in as many processes as there are
 //! addresses behind its names: one HTTP/2 connection to each, the less busy
 //! of two for each call. What is dead is dropped and tried again later. A
-//! call that was certainly not taken goes to another process; one that may
-//! have been carried out is made again only if its connection broke and the
-//! contract calls that safe. What a service answers is passed on.
+//! call that was certainly not taken goes to another process, or to the same
+//! with another token if its own has ended; one that may have been carried
+//! out is made again only if its connection broke and the contract calls that
+//! safe. What a service answers is passed on.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,15 +21,18 @@ use tokio::sync::{Notify, watch};
 use tonic::body::Body;
 use tower::service_fn;
 
-use crate::authorize::UNTAKEN_ANSWER;
+use crate::authorize::{OTHER_TOKEN, UNTAKEN_ANSWER};
 use crate::error::{Error, Result};
 use crate::peer::{ServiceName, Stack};
 use crate::tls::ClientTls;
 
 mod connect;
+mod renewal;
 mod whole;
 
 use connect::keep;
+use renewal::Token;
+pub use renewal::{Renew, Renewal};
 use whole::{Counted, Whole};
 
 /// How often names are resolved; and at once when a connection ends.
@@ -134,6 +138,7 @@ impl Inner {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         parts.version = Version::HTTP_2;
+        let mut token = Token::of(&mut parts);
         parts.extensions.clear();
         parts.headers.remove(HOST);
         parts.headers.remove(CONTENT_LENGTH);
@@ -157,11 +162,20 @@ impl Inner {
             tried.push(live.address);
             let mut failed = match self.send(&live, &parts, sent, repeatable).await {
                 Ok(mut answer) => {
-                    let taken = answer.headers_mut().remove(UNTAKEN_ANSWER).is_none();
-                    if taken || again == AGAIN || !self.has_others(&tried) {
+                    let Some(why) = answer.headers_mut().remove(UNTAKEN_ANSWER) else {
                         return answer;
+                    };
+                    if why == OTHER_TOKEN {
+                        match token.renew(&mut parts).await {
+                            Ok(true) => tried.clear(),
+                            Ok(false) => return answer,
+                            Err(status) => return status.into_http(),
+                        }
+                    } else if again == AGAIN || !self.has_others(&tried) {
+                        return answer;
+                    } else {
+                        again += 1;
                     }
-                    again += 1;
                     refusal = Some(answer);
                     continue;
                 }

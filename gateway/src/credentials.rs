@@ -7,8 +7,9 @@ use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use chassis::{Error, Result};
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use proto::muster::dialect::v1::credential_source::Place;
@@ -56,7 +57,7 @@ impl Sources {
     /// Reads the dialects' options from the descriptors.
     pub(crate) fn read(
         descriptor_set: &[u8],
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> std::result::Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let pool = DescriptorPool::decode(descriptor_set)?;
         let option = pool
             .get_extension_by_name("muster.dialect.v1.dialect")
@@ -132,6 +133,14 @@ impl Sources {
     pub(crate) fn dialects(&self) -> &HashMap<String, Dialect> {
         &self.dialects
     }
+}
+
+/// A token as services take it, which no log shows.
+pub(crate) fn authorization(token: &str) -> Result<HeaderValue> {
+    let value = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut value = value.map_err(|_| Error::unauthenticated("the credential is malformed"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Tells where a credential is looked for.

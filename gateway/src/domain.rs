@@ -1,6 +1,7 @@
 //! The domain services as a dialect calls them: with the caller's own token,
 //! or with one that was traded for the tenant which the caller named.
 
+use chassis::balance::Renewal;
 use chassis::peer::{Peer, Peers, ServiceName};
 use chassis::service_identity::bearer;
 use chassis::{Error, Result, Subject};
@@ -30,6 +31,8 @@ use uuid::Uuid;
 pub(crate) struct Domain {
     peers: Peers,
     token: Option<MetadataValue<Ascii>>,
+    /// How to get another one, should it have ended.
+    renewal: Option<Renewal>,
     subject: Option<Subject>,
 }
 
@@ -39,6 +42,7 @@ impl Domain {
         Self {
             peers: peers.clone(),
             token: request.metadata().get("authorization").cloned(),
+            renewal: request.extensions().get().cloned(),
             subject: request.extensions().get::<Subject>().cloned(),
         }
     }
@@ -48,6 +52,7 @@ impl Domain {
         Ok(Self {
             peers: peers.clone(),
             token: Some(bearer(token)?),
+            renewal: None,
             subject: None,
         })
     }
@@ -59,6 +64,9 @@ impl Domain {
             request
                 .metadata_mut()
                 .insert("authorization", token.clone());
+        }
+        if let Some(renewal) = &self.renewal {
+            request.extensions_mut().insert(renewal.clone());
         }
         request
     }
@@ -117,6 +125,7 @@ impl Domain {
     fn with_token(&self, token: &str) -> Result<Self> {
         Ok(Self {
             token: Some(bearer(token)?),
+            renewal: None,
             ..self.clone()
         })
     }

@@ -283,13 +283,12 @@ impl Edge {
             // Refused before anything of the request is read.
             (Some(_), None) => Err(Error::unauthenticated(credentials::wanted(sources)).into()),
             (Some(_), Some(presented)) => {
-                let mut value = HeaderValue::try_from(format!(
-                    "Bearer {}",
-                    self.0.exchange.token(presented).await?
-                ))
-                .map_err(|_| Error::unauthenticated("the credential is malformed"))?;
-                value.set_sensitive(true);
-                request.headers_mut().insert(AUTHORIZATION, value);
+                if let Some(renewal) = self.0.exchange.renewal(&presented) {
+                    request.extensions_mut().insert(renewal);
+                }
+                let token = self.0.exchange.token(presented).await?;
+                let token = credentials::authorization(&token)?;
+                request.headers_mut().insert(AUTHORIZATION, token);
                 Ok(request)
             }
         }

@@ -27,6 +27,7 @@ use crate::uses::Uses;
 use crate::visit;
 
 mod readings;
+mod renewal;
 mod traded;
 
 use readings::Wrong;
@@ -36,12 +37,6 @@ use traded::Traded;
 const REMEMBERED: u64 = 100_000;
 /// How long key management may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a process of key management may not have heard what this one has.
-const HEARSAY: Duration = Duration::from_secs(1);
-/// How long to wait before a credential is traded again that was traded for a
-/// token which is known to have ended.
-const AGAIN: Duration = Duration::from_millis(30);
-
 /// Trades credentials for tokens. Cheap to clone; clones share.
 #[derive(Clone)]
 pub(crate) struct Exchange(Arc<Inner>);
@@ -117,21 +112,7 @@ impl Exchange {
         };
         let source = context::current().and_then(|call| call.source);
         let digest = digest(&credential);
-        let (begun, mut anew) = (Instant::now(), false);
-        let (traded, subject) = loop {
-            let traded = self.trade(digest, credential.clone(), source, wrong);
-            let traded = traded.await?;
-            match inner.verifier.verify(&traded.token).await {
-                // Key management may not have heard yet what ended this token.
-                Err(Error::Unauthenticated { .. }) if begun.elapsed() < HEARSAY => {
-                    inner.traded.invalidate(&digest).await;
-                    if std::mem::replace(&mut anew, true) {
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                }
-                verified => break (traded, verified?),
-            }
-        };
+        let (traded, subject) = self.verified(digest, credential, source, wrong).await?;
         self.note(&traded, source);
         inner
             .limiter

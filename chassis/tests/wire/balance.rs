@@ -1,14 +1,16 @@
 //! Many processes of one service.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
-use muster_chassis::peer::Stack;
+use http_body_util::{BodyExt, Full, StreamBody};
+use muster_chassis::Clock;
+use muster_chassis::balance::{Renew, Renewal};
+use muster_chassis::peer::{Peers, ServiceName, Stack};
 use muster_chassis::service_identity::KeyRing;
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -268,4 +270,82 @@ async fn what_a_client_streams_is_sent_on_as_it_comes_and_once() {
         }
         assert_eq!(taken.load(Ordering::SeqCst), 1);
     }
+}
+
+/// What identity shows to tenancy, so that it may call it.
+async fn token_of_identity(ring: &KeyRing) -> HeaderValue {
+    let shown = Arc::new(Mutex::new(None));
+    let sees = shown.clone();
+    let peers = Peers::default();
+    peers.call_as(ring.identity("identity", Clock::system()).unwrap());
+    peers.set(
+        ServiceName::Tenancy,
+        stack(move |request: Request<Body>| {
+            *sees.lock().unwrap() = request.headers().get("x-muster-service").cloned();
+            async { answer(Code::Ok) }
+        }),
+    );
+    call(peers.forward(ServiceName::Tenancy), READ).await;
+    shown.lock().unwrap().take().unwrap()
+}
+
+/// Gets one token after the other, and is refused when there are no more.
+struct Tokens(Mutex<Vec<HeaderValue>>);
+
+#[tonic::async_trait]
+impl Renew for Tokens {
+    async fn renew(&self, refused: &HeaderValue) -> Result<HeaderValue, tonic::Status> {
+        let next = self.0.lock().unwrap().pop();
+        assert_ne!(Some(refused), next.as_ref());
+        next.ok_or_else(|| tonic::Status::unauthenticated("the key is revoked"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_token_has_ended_is_made_again_with_another_one_if_nothing_was_made_of_it() {
+    const TAKES_TOKENS: &str = "/muster.tenancy.v1.MemberService/ResolveMember";
+    let ring = KeyRing::generate().unwrap();
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let reads = bodies.clone();
+    // It says of itself, too, that somebody is not who he says he is.
+    let refuses = authorized(&ring, move |request: Request<Body>| {
+        let reads = reads.clone();
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            reads.lock().unwrap().push(body);
+            answer(Code::Unauthenticated)
+        }
+    });
+    let process = counted(refuses).await;
+    let stack = balance(&[process.address]).stack();
+    let ended = |number: usize| HeaderValue::try_from(format!("Bearer ended-{number}")).unwrap();
+    let good = token_of_identity(&ring).await;
+    let ask = async |others: Option<Vec<HeaderValue>>| {
+        let request = Request::post(TAKES_TOKENS).header("authorization", ended(0));
+        let mut request = request.body(Body::new(Full::from("once"))).unwrap();
+        if let Some(others) = others {
+            let renewal = Renewal::new(Tokens(Mutex::new(others)));
+            request.extensions_mut().insert(renewal);
+        }
+        let before = process.taken();
+        let response = stack.clone().oneshot(request).await.unwrap();
+        assert!(!response.headers().contains_key("x-muster-untaken"));
+        let (code, text) = status(response).await;
+        assert_eq!(code, Code::Unauthenticated);
+        (process.taken() - before, text)
+    };
+    let none_were_read = || bodies.lock().unwrap().is_empty();
+
+    let (asked, _) = ask(None).await;
+    assert_eq!(asked, 1);
+    let (asked, text) = ask(Some(vec![ended(1)])).await;
+    assert_eq!((asked, text.as_str()), (2, "the key is revoked"));
+    // Each token that there is has ended, and nobody tries for ever.
+    let (asked, text) = ask(Some((1..1000).map(ended).collect())).await;
+    assert!((3..100).contains(&asked) && text != "the key is revoked");
+    assert!(none_were_read());
+    let (asked, _) = ask(Some(vec![good, ended(1)])).await;
+    assert_eq!(asked, 3);
+    // What the method says, it said of the whole request, and once.
+    assert_eq!(*bodies.lock().unwrap(), ["once"]);
 }

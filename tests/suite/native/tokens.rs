@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::clients::{Client, bearer, is_refused};
 use super::people::{email, login};
 use super::{fresh_id, text, world};
-use crate::support::{Answer, Caller, PASSWORD, World, eventually, join, log_in};
+use crate::support::{Answer, Caller, PASSWORD, World, eventually, join, log_in, send};
 
 /// What a token says (RFC 7519).
 fn claims(token: &Value) -> Value {
@@ -266,6 +267,32 @@ async fn to_end_the_tokens_of_keys_and_members_more_is_required() {
         assert_eq!(refused.fields(), ["principal"]);
     }
     client.caller.get("/v1/me").await.expect(200);
+}
+
+/// Services hear of it one after the other, and the gateway may be the last.
+#[tokio::test]
+async fn a_key_is_never_refused_because_its_tokens_end() {
+    let World { alice, .. } = need!(world().await);
+    let body = json!({"displayName": fresh_id(), "permissions": ["devices.read"]});
+    let made = alice.post("/v1/apiKeys", body).await.expect(201);
+    let body = json!({"principal": format!("key:{}", text(&made["apiKey"]["id"]))});
+    let key = alice.with(format!("Bearer {}", text(&made["secret"])));
+    let by_dialect = Caller {
+        authorization: None,
+        ..alice.clone()
+    };
+    for _ in 0..20 {
+        key.get("/v1/devices").await.expect(200);
+        let asked = by_dialect
+            .request(Method::GET, "/api/v1/device")
+            .header("x-auth-key", text(&made["secret"]));
+        let revoked = alice.post("/v1/tokens:revokeAll", body.clone());
+        let (revoked, native, dialect) = tokio::join!(revoked, key.get("/v1/devices"), send(asked));
+        revoked.expect(200);
+        native.expect(200);
+        dialect.expect(200);
+        key.get("/v1/devices").await.expect(200);
+    }
 }
 
 #[tokio::test]
