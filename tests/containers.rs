@@ -60,8 +60,18 @@ fn database_image() -> String {
 /// Everything that runs; it ends with the test, whatever way that ends.
 struct Containers {
     url: String,
+    run: Run,
     _folder: TempDir,
     _leash: Leash,
+}
+
+/// A failure is explained by what the containers said, or by nothing.
+impl Drop for Containers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.run.logs());
+        }
+    }
 }
 
 /// The names of this run's things.
@@ -150,6 +160,7 @@ impl Containers {
         run.container(&["--rm"], &migrate, &["migrate", "up"]);
 
         let port = free_port();
+        let mut started = Vec::new();
         for service in SERVICES {
             let mut told = told(service);
             if service != "gateway" {
@@ -170,7 +181,8 @@ impl Containers {
             if service == "gateway" {
                 more.extend(["--publish", &publish]);
             }
-            run.container(&more, &told, &["serve", service]);
+            let container = run.container(&more, &told, &["serve", service]);
+            started.push((container, listens_on(service)));
         }
         let mut operator = told("operator");
         operator.push(("MUSTER_ADMIN_EMAIL".to_owned(), ADMIN.to_owned()));
@@ -180,17 +192,15 @@ impl Containers {
         more.extend(own.iter().chain(&all).map(String::as_str));
         run.container(&more, &operator, &["admin", "init"]);
 
-        let address = format!("127.0.0.1:{port}");
-        // The gateway may be there before the others have found each other.
-        let anybody = Caller {
-            url: format!("http://{address}"),
-            authorization: None,
-        };
-        let login = json!({"email": ADMIN, "password": PASSWORD});
+        // Each says that it has its database, and the gateway that it has found the others.
         let ready = async || {
-            let login = anybody.request(Method::POST, "/v1/auth:login").json(&login);
-            matches!(probe(&address, "/readyz").await, Some((200, _)))
-                && matches!(login.send().await, Ok(answer) if answer.status() == 200)
+            for (container, port) in &started {
+                match probe(&format!("{}:{port}", address_of(container)), "/readyz").await {
+                    Some((200, text)) if !text.contains("degraded") => {}
+                    _ => return false,
+                }
+            }
+            true
         };
         for _ in 0..600 {
             if ready().await {
@@ -200,7 +210,8 @@ impl Containers {
         }
         assert!(ready().await, "{}", run.logs());
         Self {
-            url: format!("http://{address}"),
+            url: format!("http://127.0.0.1:{port}"),
+            run,
             _folder: folder,
             _leash: leash,
         }
@@ -222,10 +233,12 @@ impl Run {
         let logs = all.lines().map(|line| {
             let name = line.split(' ').next().unwrap();
             let output = Command::new("docker")
-                .args(["logs", "--tail", "20", name])
+                .args(["logs", "--timestamps", "--tail", "40", name])
                 .output()
                 .unwrap();
-            format!("{line}\n{}", String::from_utf8_lossy(&output.stderr))
+            let (said, errors) = (&output.stdout, &output.stderr);
+            let [said, errors] = [said, errors].map(|text| String::from_utf8_lossy(text));
+            format!("{line}\n{said}{errors}")
         });
         logs.collect()
     }
@@ -256,11 +269,21 @@ async fn start_database(run: &Run) -> (Postgres, String) {
     (database, owner)
 }
 
+/// Where a container is on its network.
+fn address_of(container: &str) -> String {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    docker(&["inspect", "--format", format, container])
+}
+
+fn listens_on(service: &str) -> u16 {
+    if service == "gateway" { 8080 } else { 8081 }
+}
+
 /// What a process is told, but for its database.
 fn told(service: &str) -> Vec<(String, String)> {
-    let port = if service == "gateway" { 8080 } else { 8081 };
+    let listen = format!("0.0.0.0:{}", listens_on(service));
     let mut told = vec![
-        ("MUSTER_LISTEN".to_owned(), format!("0.0.0.0:{port}")),
+        ("MUSTER_LISTEN".to_owned(), listen),
         (
             "MUSTER_SERVICE_KEY".to_owned(),
             format!("/keys/{service}.pem"),
