@@ -20,14 +20,15 @@ macro_rules! hooks_on_both_databases {
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                super::$name(super::Registry::on_sqlite_with(super::open()).await).await;
+                let registry = super::Registry::on_sqlite_with(super::open()).await;
+                super::$name(registry.with_key_management().await).await;
             })*
         }
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
                 if let Some(registry) = super::Registry::on_postgres_with(super::open()).await {
-                    super::$name(registry).await;
+                    super::$name(registry.with_key_management().await).await;
                 }
             })*
         }

@@ -54,6 +54,7 @@ macro_rules! on_both_databases {
 /// A service on a database of its own, which lives as long as this.
 pub struct Registry {
     peers: Peers,
+    verifier: Verifier,
     identity: ServiceIdentity,
     pub tenant: Uuid,
     pub clock: Clock,
@@ -130,13 +131,13 @@ impl Registry {
             clock.clone(),
             peers.clone(),
             identity.clone(),
-            verifier,
+            verifier.clone(),
             settings,
         );
         peers.set(ServiceName::DeviceRegistry, stack);
-        peers.set(ServiceName::KeyManagement, key_management::stack());
         Self {
             peers,
+            verifier,
             identity,
             clock,
             store,
@@ -144,6 +145,15 @@ impl Registry {
             tenant: Uuid::from_u128(1),
             folder,
         }
+    }
+
+    /// The same, with key management beside it: who keeps secrets asks for a key.
+    pub async fn with_key_management(self) -> Self {
+        let (clock, peers) = (self.clock.clone(), self.peers.clone());
+        let verifier = self.verifier.clone();
+        let stack = key_management::stack(self.folder.path(), clock, peers, verifier).await;
+        self.peers.set(ServiceName::KeyManagement, stack);
+        self
     }
 
     /// The same service, called for another tenant.
