@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs::Permissions;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -69,7 +70,7 @@ struct Containers {
 impl Drop for Containers {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", self.run.logs());
+            let _ = writeln!(std::io::stderr(), "{}", self.run.logs());
         }
     }
 }
