@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::listen::RemoteAddress;
 use crate::metrics;
 use crate::peer::ServiceName;
+use crate::renewal::Token;
 use crate::token::Verifier;
 use crate::until::Until;
 
@@ -85,13 +86,10 @@ where
         // A caller is what this layer made of a token, never what came in.
         request.extensions_mut().remove::<Subject>();
         let path = request.uri().path().to_owned();
-        let token = token(request.headers()).map(str::to_owned);
+        let mut own = Token::of(request.extensions());
         let this = Call::of(&path, request.headers(), origin(&verifier, &request));
         // Neither the method nor what it calls has any use for it.
         request.headers_mut().remove(context::SERVICE);
-        // Who streams may still do so when the token no longer counts.
-        let lasts = streamed(&path) || streams(&path);
-        let lasting = token.as_ref().ok().filter(|_| lasts).cloned();
         // In memory, there is no other process to try.
         let over_wire = context::current().is_none();
         Box::pin(async move {
@@ -101,10 +99,18 @@ where
             };
             let deadline = this.deadline;
             let work = async {
-                let subject = match admit(&verifier, &path, name, token).await {
-                    Ok(subject) => subject,
-                    Err(refusal) => return Ok(untaken(refusal, over_wire)),
+                let subject = loop {
+                    match admit(&verifier, &path, name, request.headers()).await {
+                        Ok(subject) => break subject,
+                        Err(Error::Unauthenticated { .. })
+                            if own.renew(request.headers_mut()).await? => {}
+                        Err(refusal) => return Ok(untaken(refusal, over_wire)),
+                    }
                 };
+                // Who streams may still do so when the token no longer counts.
+                let lasts = streamed(&path) || streams(&path);
+                let lasting = token(request.headers()).ok().filter(|_| lasts);
+                let lasting = lasting.map(str::to_owned);
                 let ends = |token: String| {
                     let verifier = verifier.clone();
                     async move { verifier.ends(&token).await.into() }
@@ -204,7 +210,7 @@ async fn admit(
     verifier: &Verifier,
     path: &str,
     name: Option<ServiceName>,
-    token: Result<String>,
+    headers: &http::HeaderMap,
 ) -> Result<Option<Subject>> {
     let Some(required) = requirement(path) else {
         return Err(Error::Peer(Box::new(tonic::Status::unimplemented(
@@ -216,8 +222,8 @@ async fn admit(
     }
     // What every service has is called by the name of one.
     let called = ServiceName::of_path(path).or(name);
-    let token = token.inspect_err(metrics::refused)?;
-    let subject = verifier.verify_for(&token, called).await?;
+    let token = token(headers).inspect_err(metrics::refused)?;
+    let subject = verifier.verify_for(token, called).await?;
     check(required, callers(path), &subject).inspect_err(metrics::refused)?;
     Ok(Some(subject))
 }

@@ -24,15 +24,13 @@ use tower::service_fn;
 use crate::authorize::{OTHER_TOKEN, UNTAKEN_ANSWER};
 use crate::error::{Error, Result};
 use crate::peer::{ServiceName, Stack};
+use crate::renewal::Token;
 use crate::tls::ClientTls;
 
 mod connect;
-mod renewal;
 mod whole;
 
 use connect::keep;
-use renewal::Token;
-pub use renewal::{Renew, Renewal};
 use whole::{Counted, Whole};
 
 /// How often names are resolved; and at once when a connection ends.
@@ -138,7 +136,7 @@ impl Inner {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         parts.version = Version::HTTP_2;
-        let mut token = Token::of(&mut parts);
+        let mut token = Token::of(&parts.extensions);
         parts.extensions.clear();
         parts.headers.remove(HOST);
         parts.headers.remove(CONTENT_LENGTH);
@@ -166,11 +164,17 @@ impl Inner {
                         return answer;
                     };
                     if why == OTHER_TOKEN {
-                        match token.renew(&mut parts).await {
+                        if !body.is_there() {
+                            return answer;
+                        }
+                        match token.renew(&mut parts.headers).await {
                             Ok(true) => tried.clear(),
                             Ok(false) => return answer,
                             Err(status) => return status.into_http(),
                         }
+                        // It is of a token that no longer matters.
+                        refusal = None;
+                        continue;
                     } else if again == AGAIN || !self.has_others(&tried) {
                         return answer;
                     } else {

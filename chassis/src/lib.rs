@@ -28,6 +28,7 @@ pub mod outbox;
 pub mod paging;
 pub mod peer;
 pub mod permissions;
+pub mod renewal;
 pub mod revocation;
 pub mod server;
 pub mod service_identity;

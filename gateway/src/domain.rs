@@ -1,10 +1,11 @@
 //! The domain services as a dialect calls them: with the caller's own token,
 //! or with one that was traded for the tenant which the caller named.
 
-use chassis::balance::Renewal;
 use chassis::peer::{Peer, Peers, ServiceName};
+use chassis::renewal::{Renew, Renewal};
 use chassis::service_identity::bearer;
 use chassis::{Error, Result, Subject};
+use http::HeaderValue;
 use proto::identity::SelectTenantRequest;
 use proto::identity::auth_service_client::AuthServiceClient;
 use proto::identity::user_service_client::UserServiceClient;
@@ -25,6 +26,8 @@ use proto::tenancy::tenant_service_client::TenantServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 use uuid::Uuid;
+
+use crate::credentials::authorization;
 
 /// The domain services, called on behalf of one caller.
 #[derive(Clone)]
@@ -48,11 +51,11 @@ impl Domain {
     }
 
     /// The domain as whoever holds this token may use it.
-    pub(crate) fn bearing(peers: &Peers, token: &str) -> Result<Self> {
+    pub(crate) fn bearing(peers: &Peers, token: &str, renewal: Option<Renewal>) -> Result<Self> {
         Ok(Self {
             peers: peers.clone(),
             token: Some(bearer(token)?),
-            renewal: None,
+            renewal,
             subject: None,
         })
     }
@@ -99,11 +102,25 @@ impl Domain {
         subject.user().map_err(|_| {
             Error::denied("OTHER_TENANT", "the credential belongs to another tenant")
         })?;
+        let token = self.token_in(tenant).await?;
+        let again = Selection {
+            user: self.clone(),
+            tenant,
+        };
+        Ok(Self {
+            token: Some(bearer(&token)?),
+            renewal: Some(Renewal::new(again)),
+            ..self.clone()
+        })
+    }
+
+    /// A token for a tenant, which is issued to the user who is calling.
+    async fn token_in(&self, tenant: Uuid) -> std::result::Result<String, Status> {
         let wanted = SelectTenantRequest {
             tenant_id: tenant.to_string(),
         };
         let answer = self.auth().select_tenant(self.request(wanted)).await?;
-        self.with_token(&answer.into_inner().access_token)
+        Ok(answer.into_inner().access_token)
     }
 
     /// A device that is there: other systems know no deleted ones.
@@ -119,15 +136,18 @@ impl Domain {
             Some(_) => Err(Error::not_found("device", id).into()),
         }
     }
+}
 
-    /// The domain as seen with another token of the same installation, which
-    /// a service has just issued.
-    fn with_token(&self, token: &str) -> Result<Self> {
-        Ok(Self {
-            token: Some(bearer(token)?),
-            renewal: None,
-            ..self.clone()
-        })
+/// A user's choice of a tenant, which is made again for another token.
+struct Selection {
+    user: Domain,
+    tenant: Uuid,
+}
+
+#[tonic::async_trait]
+impl Renew for Selection {
+    async fn renew(&self, _: &HeaderValue) -> std::result::Result<HeaderValue, Status> {
+        Ok(authorization(&self.user.token_in(self.tenant).await?)?)
     }
 }
 

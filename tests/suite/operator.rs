@@ -232,7 +232,11 @@ async fn the_master_key_changes_while_servers_run_and_the_old_one_is_of_no_use()
     }
     works(&server, &new_key(&server).await).await;
 
-    let installation = server.kill().with(&first);
+    has_another_master_key(server.kill().with(&first)).await;
+}
+
+/// A start that must come to nothing, and says why.
+async fn has_another_master_key(installation: Installation) {
     let clear = "wrapped by another master key";
     if installation.shape != Shape::Split {
         let told = fails(&["up"], &installation.keys()).await;
@@ -275,14 +279,20 @@ async fn after_a_new_pepper_hashes_are_made_anew_as_they_are_used() {
     }
 }
 
-/// What a statement answers on the device registry's tables.
-async fn of_registry(installation: &Installation, statement: &str) -> Option<String> {
+/// What a statement answers on a table of a service.
+async fn answer_of(
+    installation: &Installation,
+    (service, table): (&str, &str),
+    statement: &str,
+) -> Option<String> {
     if let Some(url) = &installation.database_url {
-        let statement = statement.replace("webhooks", "device_registry.webhooks");
+        let schema = service.replace('-', "_");
+        let statement = statement.replace(table, &format!("{schema}.{table}"));
         let answer = test_database::postgres()?.answer(url, &statement).await;
         return Some(answer.unwrap());
     }
-    let file = installation.folder.path().join("device-registry.sqlite");
+    let file = format!("{service}.sqlite");
+    let file = installation.folder.path().join(file);
     let variables = [
         ("DATABASE", file.to_str().unwrap()),
         ("STATEMENT", statement),
@@ -316,8 +326,9 @@ async fn a_database_gives_no_secret_of_a_webhook_away() {
         is_signed(secret, &headers, &body)
     };
     need!(deliver(&server).await);
+    let webhooks = ("device-registry", "webhooks");
     let kept = "SELECT secret FROM webhooks";
-    let first = need!(of_registry(&server.installation, kept).await);
+    let first = need!(answer_of(&server.installation, webhooks, kept).await);
     assert!(
         !first.contains(secret) && !first.contains("whsec"),
         "{first}"
@@ -326,12 +337,13 @@ async fn a_database_gives_no_secret_of_a_webhook_away() {
     // As earlier versions kept it.
     let installation = server.kill();
     let plain = format!("UPDATE webhooks SET secret = '{secret}' RETURNING secret");
-    assert_eq!(need!(of_registry(&installation, &plain).await), secret);
+    let written = need!(answer_of(&installation, webhooks, &plain).await);
+    assert_eq!(written, secret);
     let both = [("MUSTER_MASTER_KEY", new), ("MUSTER_OLD_MASTER_KEY", old)];
     let server = Server::start_on(installation.with(&both)).await;
     let encrypted = async || {
-        let now = of_registry(&server.installation, kept).await.unwrap();
-        !now.contains("whsec")
+        let now = answer_of(&server.installation, webhooks, kept).await;
+        !now.unwrap().contains("whsec")
     };
     soon("a secret that was plain is encrypted", encrypted).await;
     need!(deliver(&server).await);
@@ -342,4 +354,37 @@ async fn a_database_gives_no_secret_of_a_webhook_away() {
     let alone = [("MUSTER_OLD_MASTER_KEY", "")];
     let server = Server::start_on(server.kill().with(&alone)).await;
     need!(deliver(&server).await);
+}
+
+#[tokio::test]
+async fn a_data_key_that_the_master_key_does_not_open_is_told_at_the_start() {
+    let new_master = async || muster(&["admin", "master-key"], &Settings::new()).await;
+    let (old, new) = (new_master().await, new_master().await);
+    let (old, new) = (old.trim(), new.trim());
+    let installation = need!(Installation::new().await);
+    let server = Server::start_on(installation.with(&[("MUSTER_MASTER_KEY", old)])).await;
+    let hook = json!({"url": "https://example.com/hook", "eventTypes": ["*"]});
+    let made = administrator(&server).post("/v1/webhooks", hook).await;
+    made.expect(201);
+    let data_keys = ("key-management", "data_keys");
+    let hexadecimal = match &server.installation.database_url {
+        Some(_) => ["encode(wrapped, 'hex')", "decode('", "', 'hex')"],
+        None => ["hex(wrapped)", "x'", "'"],
+    };
+    let [shown, before, after] = hexadecimal;
+    let kept = format!("SELECT {shown} FROM data_keys");
+    let by_old = need!(answer_of(&server.installation, data_keys, &kept).await);
+
+    let both = [("MUSTER_MASTER_KEY", new), ("MUSTER_OLD_MASTER_KEY", old)];
+    let server = Server::start_on(server.kill().with(&both)).await;
+    admin(&server.installation, &["master-key", "rotate"]).await;
+    let installation = server.kill();
+    let by_new = need!(answer_of(&installation, data_keys, &kept).await);
+    assert_ne!(by_new, by_old);
+    let set = format!("UPDATE data_keys SET wrapped = {before}{by_old}{after} RETURNING {shown}");
+    assert_eq!(
+        need!(answer_of(&installation, data_keys, &set).await),
+        by_old
+    );
+    has_another_master_key(installation.with(&[("MUSTER_OLD_MASTER_KEY", "")])).await;
 }

@@ -76,6 +76,11 @@ impl Whole {
         }
     }
 
+    /// Whether the body can be had.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self, Self::Once(None))
+    }
+
     /// Takes back what was not read after all.
     pub(super) fn put_back(&mut self, unread: Body) {
         if let Self::Once(body) = self {

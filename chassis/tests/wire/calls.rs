@@ -10,6 +10,7 @@ use muster_chassis::authorize::AuthorizeLayer;
 use muster_chassis::balance::Balance;
 use muster_chassis::context::{self, Call, Trace, timeout};
 use muster_chassis::peer::{Peers, ServiceName, Stack};
+use muster_chassis::renewal::Renewal;
 use muster_chassis::revocation::Revocations;
 use muster_chassis::server::erase;
 use muster_chassis::service_identity::KeyRing;
@@ -22,6 +23,7 @@ use tonic::Code;
 use tonic::body::Body;
 use tower::{Layer, ServiceExt, service_fn};
 
+use crate::balance::{Tokens, token_of_identity};
 use crate::server::{Process, answer, eventually, stack, status};
 
 /// Anybody may call it.
@@ -272,4 +274,34 @@ async fn a_service_may_call_what_the_contract_lets_it_call_and_shows_its_token_t
     let mut client = MemberServiceClient::new(peers.get(ServiceName::Tenancy));
     let refused = client.resolve_member(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn in_memory_a_service_itself_gets_another_token_for_a_call_whose_own_has_ended() {
+    let ring = KeyRing::generate().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sees = seen.clone();
+    let service = authorized(&ring, move |request: Request<Body>| {
+        let token = request.headers()["authorization"].clone();
+        sees.lock().unwrap().push(token);
+        async { answer(Code::Ok) }
+    });
+    let good = token_of_identity(&ring).await;
+    let ask = async |others: Vec<HeaderValue>| {
+        let path = "/muster.tenancy.v1.MemberService/ResolveMember";
+        let request = Request::post(path).header("authorization", "Bearer ended-0");
+        let mut request = request.body(Body::empty()).unwrap();
+        let renewal = Renewal::new(Tokens(Mutex::new(others)));
+        request.extensions_mut().insert(renewal);
+        let asked = service.clone().oneshot(request);
+        status(context::scope(Call::default(), asked).await.unwrap()).await
+    };
+    let (code, text) = ask(Vec::new()).await;
+    assert_eq!(
+        (code, text.as_str()),
+        (Code::Unauthenticated, "the key is revoked")
+    );
+    assert_eq!(ask(vec![good.clone()]).await.0, Code::Ok);
+    // What the method itself asks of others carries it too.
+    assert_eq!(*seen.lock().unwrap(), [good]);
 }

@@ -33,19 +33,17 @@ pub(super) async fn authenticate(
     name: &str,
     proof: Proof,
 ) -> Result<Option<AuthenticateDeviceResponse>, Status> {
-    let is_certificate = matches!(proof, Proof::Certificate(_));
     if let Proof::Secret(secret) = &proof
-        && (name.is_empty() || secret.is_empty() || secret.len() > LONGEST.1)
+        && (secret.is_empty() || secret.len() > LONGEST.1)
     {
         return Ok(None);
     }
-    if name.chars().count() > LONGEST.0 {
+    // A certificate without a name would be let in, and could have no topics.
+    if name.is_empty() || name.chars().count() > LONGEST.0 {
         return Ok(None);
     }
-    let device = (!name.is_empty()).then(|| Device::Username(name.to_owned()));
     let question = AuthenticateDeviceRequest {
-        // A client id of its own choice beside a certificate says nothing.
-        device: device.filter(|_| !is_certificate || !name.is_empty()),
+        device: Some(Device::Username(name.to_owned())),
         proof: Some(proof),
         issue_token: false,
     };

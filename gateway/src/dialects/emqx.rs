@@ -54,12 +54,11 @@ impl EmqxService for Emqx {
     ) -> Result<Response<AuthenticateResponse>, Status> {
         let domain = Domain::of(&self.peers, &request);
         let (_, client) = open_subject(request)?;
-        let (name, proof) = match client.cert_pem.as_str() {
-            "" => (
-                brokers::name_of(&client.username, &client.clientid),
-                Proof::Secret(client.password),
-            ),
-            pem => (client.username.as_str(), Proof::Certificate(pem.to_owned())),
+        // The same as its topics are asked for, also beside a certificate.
+        let name = brokers::name_of(&client.username, &client.clientid);
+        let proof = match client.cert_pem.as_str() {
+            "" => Proof::Secret(client.password.clone()),
+            pem => Proof::Certificate(pem.to_owned()),
         };
         let answer = brokers::authenticate(&domain, name, proof).await?;
         let answer = answer.filter(|answer| answer.valid).map(|answer| {

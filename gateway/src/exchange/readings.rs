@@ -1,6 +1,7 @@
 //! Credentials that may be read in several ways.
 
 use chassis::context;
+use chassis::renewal::Renewal;
 use tonic::{Code, Status};
 
 use super::{Exchange, credential, digest, malformed};
@@ -10,15 +11,19 @@ use crate::credentials::Presented;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
     Counts,
-    /// Another reading of the same credential is tried next.
-    IsReadAnew,
+    /// Not yet: another reading of the same credential is tried next, or it was
+    /// good a moment ago.
+    Passes,
 }
 
 impl Exchange {
     /// A token for the one of several readings of a credential that is good.
     /// They count as one try; and what was good before is tried first, so that
-    /// it costs nothing that it can be misread.
-    pub(crate) async fn token_of(&self, readings: Vec<Presented>) -> Result<String, Status> {
+    /// it costs nothing that it can be misread. With it comes how to get another one.
+    pub(crate) async fn token_of(
+        &self,
+        readings: Vec<Presented>,
+    ) -> Result<(String, Option<Renewal>), Status> {
         let (mut ordered, mut unknown) = (Vec::new(), Vec::new());
         for reading in readings {
             match self.remembers(&reading).await {
@@ -32,11 +37,12 @@ impl Exchange {
         for (at, reading) in ordered.into_iter().enumerate() {
             let wrong = match at == last {
                 true => Wrong::Counts,
-                false => Wrong::IsReadAnew,
+                false => Wrong::Passes,
             };
+            let renewal = self.renewal(&reading);
             match self.reading(reading, wrong).await {
                 Err(status) if status.code() == Code::Unauthenticated => refusal = status,
-                answer => return answer,
+                answer => return answer.map(|token| (token, renewal)),
             }
         }
         Err(refusal)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chassis::balance::{Renew, Renewal};
+use chassis::renewal::{Renew, Renewal};
 use chassis::{Error, Subject, context};
 use http::HeaderValue;
 use proto::keys::exchange_request::Credential;
@@ -19,8 +19,8 @@ use crate::credentials::{Presented, authorization};
 
 /// How long a process of key management may not have heard what this one has.
 const HEARSAY: Duration = Duration::from_secs(1);
-/// How long to wait before a credential is traded again that was traded for a
-/// token which is known to have ended.
+/// How long to wait before a credential is traded again whose second token is
+/// known to have ended too; twice as long before the next.
 const AGAIN: Duration = Duration::from_millis(30);
 
 impl Exchange {
@@ -32,20 +32,28 @@ impl Exchange {
         source: Option<IpAddr>,
         wrong: Wrong,
     ) -> Result<(Arc<Traded>, Subject), Status> {
-        let (begun, mut anew) = (Instant::now(), false);
+        let (begun, mut pause) = (Instant::now(), Duration::ZERO);
         loop {
             let traded = self.trade(digest, credential.clone(), source, wrong);
             let traded = traded.await?;
             match self.0.verifier.verify(&traded.token).await {
                 // Key management may not have heard yet what ended this token.
-                Err(Error::Unauthenticated { .. }) if begun.elapsed() < HEARSAY => {
-                    self.0.traded.invalidate(&digest).await;
-                    if std::mem::replace(&mut anew, true) {
-                        tokio::time::sleep(AGAIN).await;
-                    }
+                Err(Error::Unauthenticated { .. }) if begun.elapsed() + pause < HEARSAY => {
+                    self.forget(digest, |known| known.token == traded.token)
+                        .await;
+                    tokio::time::sleep(pause).await;
+                    pause = AGAIN.max(pause * 2);
                 }
                 verified => return Ok((traded, verified?)),
             }
+        }
+    }
+
+    /// Forgets what a credential was traded for, unless somebody has traded it anew.
+    async fn forget(&self, digest: [u8; 32], is_old: impl Fn(&Traded) -> bool) {
+        let known = self.0.traded.get(&digest).await;
+        if known.is_some_and(|known| is_old(&known)) {
+            self.0.traded.invalidate(&digest).await;
         }
     }
 
@@ -76,15 +84,13 @@ impl Renew for Renews {
             return Err(malformed());
         };
         let digest = digest(&credential);
-        let remembered = self.exchange.0.traded.get(&digest).await;
-        // Another request may have got the next one meanwhile.
-        if remembered.is_some_and(|traded| refused.as_bytes().ends_with(traded.token.as_bytes())) {
-            self.exchange.0.traded.invalidate(&digest).await;
-        }
+        let was = |known: &Traded| refused.as_bytes().ends_with(known.token.as_bytes());
+        self.exchange.forget(digest, was).await;
         let source = context::current().and_then(|call| call.source);
+        // A credential that was good a moment ago is nobody's guess.
         let verified = self
             .exchange
-            .verified(digest, credential, source, Wrong::Counts);
+            .verified(digest, credential, source, Wrong::Passes);
         let (traded, _) = verified.await?;
         Ok(authorization(&traded.token)?)
     }

@@ -124,7 +124,8 @@ impl OAuth {
                 let reason = "INVALID_TOKEN";
                 Err(Error::Unauthenticated { reason, message }.into())
             }
-            token => Ok(Domain::bearing(&self.peers, &token?)?),
+            Err(status) => Err(status),
+            Ok((token, renewal)) => Ok(Domain::bearing(&self.peers, &token, renewal)?),
         }
     }
 }

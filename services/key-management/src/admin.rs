@@ -71,14 +71,19 @@ impl Operator {
         Self { store, clock }
     }
 
-    /// Whether a master key opens what the database holds: all peppers, and
-    /// the signing keys that are left.
+    /// Whether a master key opens what the database holds: all peppers and data
+    /// keys, and the signing keys that are left.
     pub async fn check(&self, master: &MasterKey) -> Result<()> {
         let tx = self
             .store
             .global("check the master key against what it protects")
             .await?;
-        opens(master, &peppers(&tx).await?, &signing_keys(&tx).await?)
+        opens(master, &peppers(&tx).await?, &signing_keys(&tx).await?)?;
+        // Here only: a signing key that was stolen can be revoked without them.
+        for key in tx.all(data_key::Entity::find()).await? {
+            master.unwrap(&data_keys::name(&key.service), &key.wrapped)?;
+        }
+        Ok(())
     }
 
     /// The signing keys, newest last.

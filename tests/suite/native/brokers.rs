@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::device_credentials::device;
-use super::world;
+use super::{AUTHORITY, world};
 use crate::support::{Caller, eventually, python, send, unique};
 
 const PERMISSION: &str = "devices.authenticate";
@@ -68,6 +68,42 @@ async fn emqx_lets_devices_in_and_keeps_them_to_their_topics() {
     )
     .await;
     assert_eq!(answer["result"], "deny", "{answer}");
+}
+
+/// Else whoever has one certificate had the topics of all.
+#[tokio::test]
+async fn a_certificate_lets_in_under_the_name_of_its_own_device_only() {
+    let world = need!(world().await);
+    let broker = world.alice.key_holder(&[PERMISSION]).await;
+    let (name, another) = (unique(), unique());
+    let (id, _) = device(&world.olga, &name).await;
+    device(&world.olga, &another).await;
+    let path = format!("/v1/devices/{id}/credentials");
+    let body = json!({"certificate": AUTHORITY});
+    world.olga.post(&path, body).await.expect(201);
+    let result = async |username: &str, client_id: &str| {
+        let client = json!({"username": username, "clientid": client_id, "cert_pem": AUTHORITY});
+        emqx(&broker, "authenticate", client).await["result"].clone()
+    };
+    for (username, client_id) in [(name.as_str(), "c-1"), (&name, &another), ("", &name)] {
+        assert_eq!(
+            result(username, client_id).await,
+            "allow",
+            "{username} {client_id}"
+        );
+    }
+    for (username, client_id) in [
+        ("", another.as_str()),
+        (&another, &name),
+        ("", ""),
+        ("", "c-1"),
+    ] {
+        assert_eq!(
+            result(username, client_id).await,
+            "deny",
+            "{username} {client_id}"
+        );
+    }
 }
 
 #[tokio::test]

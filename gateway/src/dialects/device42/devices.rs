@@ -76,7 +76,7 @@ fn without_references(device: Device, nulls: bool) -> dialect::Device {
         r#type: kind,
         asset_no: blank(text(&device.attributes, "asset_no"), nulls),
         service_level: blank(text(&device.attributes, "service_level"), nulls),
-        in_service: device.state() != State::Disabled,
+        in_service: is_in_service(&device),
         custom_fields: custom_fields.collect(),
         is_it_switch: "no".into(),
         is_it_virtual_host: "no".into(),
@@ -150,17 +150,20 @@ async fn filter(
     if wanted.device_id < 0 {
         return Err(Error::invalid("device_id", "must be higher than 0"));
     }
-    let state = match wanted.in_service.as_str() {
-        "" => State::Unspecified,
-        text => in_service(text)?,
-    };
+    let mut filter = vec![kept];
+    if !wanted.in_service.is_empty() {
+        filter.push(match flag("in_service", &wanted.in_service)? {
+            true => IN_SERVICE.to_owned(),
+            false => OUT_OF_SERVICE.to_owned(),
+        });
+    }
+    filter.retain(|clause| !clause.is_empty());
     let mut list = ListDevicesRequest {
         number: wanted.device_id,
         display_name: wanted.name,
         serial_number: wanted.serial_no,
         external_id: wanted.uuid,
-        state: state.into(),
-        filter: kept,
+        filter: filter.join(" AND "),
         ..Default::default()
     };
     if !wanted.building.is_empty() {
@@ -337,7 +340,15 @@ fn after(mut device: Device, wanted: &dialect::PutDeviceRequest) -> Result<Devic
     set(&mut device.external_id, &wanted.uuid);
     set(&mut device.description, &wanted.notes);
     if let Some(text) = &wanted.in_service {
-        device.state = in_service(text)?.into();
+        let wanted = flag("in_service", text)?;
+        // What is written back as it was shown changes nothing.
+        if wanted != is_in_service(&device) {
+            device.set_state(if wanted {
+                State::Active
+            } else {
+                State::Disabled
+            });
+        }
     }
     if let Some(kind) = &wanted.r#type
         && !TYPES.contains(&kind.as_str())
@@ -357,11 +368,13 @@ fn after(mut device: Device, wanted: &dialect::PutDeviceRequest) -> Result<Devic
     Ok(device)
 }
 
-fn in_service(text: &str) -> Result<State> {
-    Ok(match flag("in_service", text)? {
-        true => State::Active,
-        false => State::Disabled,
-    })
+/// The devices that are in service, and all others, in the registry's language.
+const IN_SERVICE: &str = "state = ACTIVE";
+const OUT_OF_SERVICE: &str = "(state = PROVISIONED OR state = DISABLED OR state = DECOMMISSIONED)";
+
+/// A device that is not told to be anything else begins in service.
+fn is_in_service(device: &Device) -> bool {
+    matches!(device.state(), State::Active | State::Unspecified)
 }
 
 fn differences(before: &Device, after: &Device) -> Vec<String> {
@@ -401,6 +414,26 @@ mod tests {
         );
         assert_eq!(shown.serial_no.as_deref(), Some("S1"));
         assert!(!shown.in_service && shown.uuid.is_none());
+    }
+
+    #[test]
+    fn in_whatever_state_a_device_is_what_was_shown_is_taken_back() {
+        for (state, shown) in [
+            (State::Provisioned, false),
+            (State::Active, true),
+            (State::Disabled, false),
+            (State::Decommissioned, false),
+        ] {
+            let mut device = Device::default();
+            device.set_state(state);
+            assert_eq!(without_references(device.clone(), true).in_service, shown);
+            let text = if shown { "yes" } else { "no" };
+            let wanted = dialect::PutDeviceRequest {
+                in_service: Some(text.into()),
+                ..Default::default()
+            };
+            assert_eq!(after(device, &wanted).unwrap().state(), state);
+        }
     }
 
     #[test]

@@ -16,10 +16,7 @@ use super::{NO_DEVICE, sensors};
 use crate::domain::Domain;
 
 pub(super) fn shown(device: Device, tenant: i64) -> dialect::Device {
-    let state = match device.state() {
-        State::Disabled => 2,
-        _ => 1,
-    };
+    let state = number_of(device.state());
     let place = device.location.unwrap_or_default();
     let code = match device.code.as_str() {
         "" => device.display_name,
@@ -210,9 +207,13 @@ pub(super) fn update(
         device.attributes = Some(properties);
         paths.push("attributes".to_owned());
     }
-    if let Some(wanted) = wanted.state {
-        device.state = state(wanted)?.into();
-        paths.push("state".to_owned());
+    if let Some(number) = wanted.state {
+        let wanted = state(number)?;
+        // What is written back as it was shown changes nothing.
+        if number != number_of(device.state()) {
+            device.set_state(wanted);
+            paths.push("state".to_owned());
+        }
     }
     let before = device.location.clone().unwrap_or_default();
     let place = Location {
@@ -244,6 +245,15 @@ fn text(value: Value) -> Result<String> {
         Some(Kind::NumberValue(number)) => Ok(number.to_string()),
         Some(Kind::NullValue(_)) | None => Ok(String::new()),
         Some(_) => Err(Error::invalid("description", "must be a text or a number")),
+    }
+}
+
+/// As it is shown: unknown while it is not in use yet, disabled once it is for good.
+fn number_of(state: State) -> i32 {
+    match state {
+        State::Provisioned => 0,
+        State::Disabled | State::Decommissioned => 2,
+        State::Active | State::Unspecified => 1,
     }
 }
 
@@ -296,6 +306,26 @@ mod tests {
                 .iter()
                 .all(|code| !is_code(code))
         );
+    }
+
+    #[test]
+    fn in_whatever_state_a_device_is_what_was_shown_is_taken_back() {
+        for (state, number) in [
+            (State::Provisioned, 0),
+            (State::Active, 1),
+            (State::Disabled, 2),
+            (State::Decommissioned, 2),
+        ] {
+            let mut device = Device::default();
+            device.set_state(state);
+            assert_eq!(shown(device.clone(), 1).state, number);
+            let wanted = dialect::UpdateDeviceRequest {
+                state: Some(number),
+                ..Default::default()
+            };
+            let update = update(device, wanted).unwrap();
+            assert_eq!(update.device.unwrap().state(), state);
+        }
     }
 
     #[test]

@@ -5,15 +5,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue};
 use tonic::Status;
 
 /// How long a process may not have heard what another one has.
 const HEARSAY: Duration = Duration::from_secs(1);
-/// How long to wait before a second token is asked for: it was made by a
-/// process that has not heard either.
+/// How long to wait before a second token is asked for: the first was made by
+/// a process that has not heard either. Twice as long before the next.
 const PAUSE: Duration = Duration::from_millis(30);
 
 /// Gets other tokens for the credential of a request.
@@ -24,9 +23,9 @@ pub trait Renew: Send + Sync + 'static {
     async fn renew(&self, refused: &HeaderValue) -> Result<HeaderValue, Status>;
 }
 
-/// Among the extensions of a request: how it gets another token. Whoever
-/// sends it over a wire does so when nothing was made of the call because of
-/// the first one.
+/// Among the extensions of a request: how it gets another token. It is asked
+/// for when nothing was made of the call because of the first one, by whoever
+/// sends it over a wire, or by the service itself in memory.
 #[derive(Clone)]
 pub struct Renewal(Arc<dyn Renew>);
 
@@ -38,29 +37,33 @@ impl Renewal {
 }
 
 /// The token of a call, for as long as it is worth getting another one.
-pub(super) struct Token {
+pub(crate) struct Token {
     renewal: Option<Renewal>,
-    refused: Option<Instant>,
+    /// When the first one was refused, and how long to wait before the next.
+    refused: Option<(Instant, Duration)>,
 }
 
 impl Token {
-    pub(super) fn of(parts: &mut Parts) -> Self {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
         Self {
-            renewal: parts.extensions.remove(),
+            renewal: extensions.get().cloned(),
             refused: None,
         }
     }
 
     /// Puts another token in, if there can be one.
-    pub(super) async fn renew(&mut self, parts: &mut Parts) -> Result<bool, Status> {
-        let (renewal, value) = (&self.renewal, parts.headers.get_mut(AUTHORIZATION));
+    pub(crate) async fn renew(&mut self, headers: &mut HeaderMap) -> Result<bool, Status> {
+        let (renewal, value) = (&self.renewal, headers.get_mut(AUTHORIZATION));
         let Some((Renewal(renew), value)) = renewal.as_ref().zip(value) else {
             return Ok(false);
         };
-        match self.refused {
-            None => self.refused = Some(Instant::now()),
-            Some(first) if first.elapsed() > HEARSAY => return Ok(false),
-            Some(_) => tokio::time::sleep(PAUSE).await,
+        match &mut self.refused {
+            None => self.refused = Some((Instant::now(), PAUSE)),
+            Some((first, pause)) if first.elapsed() + *pause > HEARSAY => return Ok(false),
+            Some((_, pause)) => {
+                tokio::time::sleep(*pause).await;
+                *pause *= 2;
+            }
         }
         *value = renew.renew(value).await?;
         Ok(true)
