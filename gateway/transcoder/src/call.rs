@@ -244,7 +244,8 @@ impl Transcoder {
 
     /// What the stream has at once decides the status: an error that comes
     /// first is an answer like any other. But a quiet stream is not waited
-    /// for, since its reader wants to know that it has begun.
+    /// for, since its reader wants to know that it has begun; unless it is raw,
+    /// for only its first message has the type.
     async fn streaming<R>(
         &self,
         route: Arc<Route>,
@@ -258,7 +259,10 @@ impl Transcoder {
         R::Error: Into<BoxError>,
     {
         let mut frames = Frames::new(body);
-        let first = std::future::poll_fn(|cx| Poll::Ready(frames.poll_next(cx))).await;
+        let first = match answering.framing {
+            Framing::Raw => Poll::Ready(frames.next().await),
+            _ => std::future::poll_fn(|cx| Poll::Ready(frames.poll_next(cx))).await,
+        };
         let first = match first {
             Poll::Pending => None,
             Poll::Ready(Some(Ok(message))) => Some(message),

@@ -42,7 +42,7 @@ pub(crate) fn compile(
     };
     let variables = compiler.variables(text, &template);
     let body = compiler.body(&rule.body);
-    let response = compiler.response(&rule.response_body, &method_style.text_body);
+    let response = compiler.response(info, &rule.response_body, &method_style.text_body);
     let csv = compiler.csv(info, response, &method_style.csv_columns);
     let success = compiler.success(method_style.success_status);
     let event_id = compiler.event_id(&method_style.event_id);
@@ -161,9 +161,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn response(&mut self, name: &str, text: &str) -> ResponsePlan {
+    fn response(&mut self, info: &MethodInfo, name: &str, text: &str) -> ResponsePlan {
         let plan = self.plans.message(self.output);
         if !text.is_empty() {
+            if info.server_streaming {
+                let problem = format!("text_body {text:?} of a stream, which is no single text");
+                self.problems.push(problem);
+            }
             return match position(&plan.fields, text) {
                 Some(index) if plan.fields[index].is_plain(Kind::String) => {
                     ResponsePlan::Text(index)

@@ -1,5 +1,6 @@
 //! What the transcoder itself finds wrong with a request.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -11,6 +12,17 @@ use crate::problem::Problem;
 
 /// The `domain` of every `google.rpc.ErrorInfo` made here.
 pub(crate) const DOMAIN: &str = "transcoder";
+
+/// How many characters of what a client sent stand in a message.
+const SHOWN: usize = 100;
+
+/// What a client sent, cut so that the answer to a large request is a small one.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
 
 /// The stable reasons, as they stand in `google.rpc.ErrorInfo.reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +40,7 @@ pub(crate) enum Reason {
     UnsupportedMediaType,
     QueryTooLong,
     UnexpectedBody,
+    ConditionUnsupported,
 }
 
 impl Reason {
@@ -46,6 +59,7 @@ impl Reason {
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::QueryTooLong => "QUERY_TOO_LONG",
             Self::UnexpectedBody => "UNEXPECTED_BODY",
+            Self::ConditionUnsupported => "CONDITION_UNSUPPORTED",
         }
     }
 
@@ -55,6 +69,7 @@ impl Reason {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::QueryTooLong => StatusCode::URI_TOO_LONG,
+            Self::ConditionUnsupported => StatusCode::PRECONDITION_FAILED,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -95,7 +110,7 @@ impl Fault {
 
     /// The fault seen from the message that holds `field`.
     pub(crate) fn in_field(mut self: Box<Self>, field: &str) -> Box<Self> {
-        self.path.push(Step::Field(field.into()));
+        self.path.push(Step::Field(shown(field).into()));
         self
     }
 
@@ -107,7 +122,7 @@ impl Fault {
 
     /// The fault seen from the map it was found in.
     pub(crate) fn in_key(mut self: Box<Self>, key: &str) -> Box<Self> {
-        self.path.push(Step::Key(key.into()));
+        self.path.push(Step::Key(shown(key).into()));
         self
     }
 

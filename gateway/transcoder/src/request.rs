@@ -1,6 +1,7 @@
 //! From an HTTP request to a message of a gRPC call.
 
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http_body::Body;
@@ -245,7 +246,10 @@ impl Incoming<'_> {
             return Err(self.no_query(query));
         }
         let reason = Reason::UnknownQueryParameter;
-        Pairs::new(self.decoder(), self.route.input, reason).bind(query, out, |_| ())
+        let pairs = Pairs::new(self.decoder(), self.route.input, reason);
+        // http.proto: a query has what neither the path nor the body has.
+        let mut pairs = pairs.without(self.route.body.field());
+        pairs.bind(query, out, |_| ())
     }
 
     /// With the body `*` there is nothing left that a query could give.
@@ -266,7 +270,7 @@ impl Incoming<'_> {
             wire::put_bytes(out, field, quoted.unwrap_or(key).as_bytes());
         }
         let Some(EtagAt { within, number }) = self.route.etag else {
-            return Ok(());
+            return self.no_condition();
         };
         let Some(tag) = headers::if_match(&self.parts.headers)? else {
             return Ok(());
@@ -284,6 +288,21 @@ impl Incoming<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A condition that nobody checks must not be taken for one that holds (RFC
+    /// 9110, 13.1.1); of reads and streams it is left to the service.
+    fn no_condition(&self) -> Outcome<()> {
+        let headers = &self.parts.headers;
+        let method = &self.route.rule.method;
+        let streams = method.client_streaming || method.server_streaming;
+        let reads = matches!(self.parts.method, Method::GET | Method::HEAD);
+        if streams || reads || matches!(headers::if_match(headers), Ok(None)) {
+            return Ok(());
+        }
+        let message = "this method checks no etag; leave the header out";
+        let fault = Fault::new(Reason::ConditionUnsupported, message);
+        Err(fault.in_field(header::IF_MATCH.as_str()))
     }
 
     /// Without a mask of its own, a PATCH changes what its body holds.

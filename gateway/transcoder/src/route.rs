@@ -117,6 +117,17 @@ pub(crate) enum BodyPlan {
     Raw(Option<usize>),
 }
 
+impl BodyPlan {
+    /// The index of the field that the body is.
+    pub(crate) fn field(self) -> Option<usize> {
+        match self {
+            Self::None | Self::Whole => None,
+            Self::Field(index) => Some(index),
+            Self::Raw(index) => index,
+        }
+    }
+}
+
 /// What the HTTP response's body is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponsePlan {

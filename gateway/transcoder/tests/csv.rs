@@ -5,10 +5,12 @@
 mod feed;
 mod support;
 
+use bytes::Bytes;
 use feed::{Feed, Seen, Version, item};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use support::compile_text;
-use tonic_transcoder::{Codec, JsonError};
+use tonic_transcoder::{Body, Codec, JsonError, Limits};
 
 const CSV: [(&str, &str); 1] = [("content-type", "text/csv")];
 
@@ -56,6 +58,35 @@ async fn a_wrong_row_ends_the_call_and_is_named() {
         let message = body["message"].as_str().unwrap();
         let told = message.strip_prefix(&format!("{field}: ")).unwrap();
         assert!(told.starts_with(text), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_is_limited_also_one_of_empty_cells() {
+    let limits = Limits::default().message(30);
+    for (rows, status) in [
+        (
+            "title,seen\nabcdefghijklmnopqrstuvwxyz,123\n".to_owned(),
+            200,
+        ),
+        (
+            "title,seen\nabcdefghijklmnopqrstuvwxyz,1234\n".to_owned(),
+            413,
+        ),
+        (format!("title\n{}\n", ",".repeat(100_000)), 413),
+        // Without an end it is too long as well.
+        (format!("title\n{}", ",".repeat(100_000)), 413),
+        (",".repeat(100_000), 413),
+        (format!("title\n{}", "A\n\n\n".repeat(100)), 200),
+    ] {
+        let feed = Feed::with(|builder| builder.limits(limits)).await;
+        let line = "POST /v1/feeds/1:collect";
+        let body = Body::new(http_body_util::Full::new(Bytes::from(rows.clone())));
+        let response = feed.answer(line, &CSV, body).await;
+        assert_eq!(response.status(), status, "{rows:.60}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let told = String::from_utf8_lossy(&body).contains("BODY_TOO_LARGE");
+        assert_eq!(told, status == 413, "{rows:.60}");
     }
 }
 
@@ -171,6 +202,38 @@ fn a_row_has_one_member_of_a_oneof() {
     );
     let refused = read(&codec, &both, &["1", "2"]).unwrap_err();
     assert_eq!(refused.reason, "DUPLICATE_FIELD");
+}
+
+#[test]
+fn oneofs_are_told_apart_by_where_they_are() {
+    let codec = codec();
+    for (names, cells, refused) in [
+        (&["left", "within.right"][..], &["1", "2"][..], ""),
+        (&["within.left", "within.right"], &["1", "2"], "right"),
+        (&["within.left", "within.within.right"], &["1", "2"], ""),
+        (&["right", "left", "display_name"], &["1", "2", ""], "left"),
+        (&["right", "left", "display_name"], &["", "2", "x"], ""),
+    ] {
+        let path = read(&codec, names, cells).err().map(|error| error.path);
+        assert_eq!(path.unwrap_or_default(), refused, "{names:?}");
+    }
+}
+
+#[test]
+fn many_columns_are_not_compared_with_each_other() {
+    let codec = codec();
+    let things = codec.message("t.Thing").unwrap();
+    let names: Vec<String> = (0..100_000).map(|n| format!("labels.{n}")).collect();
+    let names = ["left", "right"]
+        .into_iter()
+        .chain(names.iter().map(String::as_str));
+    let begun = std::time::Instant::now();
+    let header = things.csv(names).unwrap();
+    let mut cells = vec![""; 100_002];
+    cells[1] = "r";
+    header.read_row(&cells, &mut Vec::new()).unwrap();
+    // All pairs would take minutes.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -4,9 +4,17 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::json;
 use support::{App, books};
 use tonic::{Code, Status};
+use tonic_transcoder::{Body, GoogleErrors, Transcoder};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 #[tokio::test]
@@ -229,6 +237,54 @@ async fn plain_text_and_raw_bodies() {
             (got.text(), got.header("content-type")),
             (want, "image/gif")
         );
+    }
+}
+
+/// The answer of a service that begins to stream a cover after a while.
+async fn slow_cover(message: Option<&'static [u8]>, end: Status) -> http::Response<Body> {
+    let set = support::descriptors();
+    let transcoder = Transcoder::builder(set).build().unwrap();
+    let path = "/v1/shelves/1/books/2/cover:stream";
+    let matched = transcoder.route(&http::Method::GET, path).unwrap();
+    let request = http::Request::get(path).body(Body::empty()).unwrap();
+    let mut trailers = http::HeaderMap::new();
+    end.add_header(&mut trailers).unwrap();
+    let message = message.map(|bytes| Frame::data(Bytes::from_static(bytes)));
+    let frames: Vec<_> = message
+        .into_iter()
+        .chain([Frame::trailers(trailers)])
+        .collect();
+    let later = futures::stream::once(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        futures::stream::iter(frames.into_iter().map(Ok::<_, Status>))
+    });
+    let mut body = Some(StreamBody::new(later.flatten()));
+    let grpc = tower::service_fn(move |_: http::Request<Body>| {
+        let answer = http::Response::new(body.take().unwrap());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    transcoder.call(matched, request, grpc, &GoogleErrors).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raw_stream_has_the_type_of_a_first_message_that_comes_later() {
+    let gif = b"\0\0\0\0\x10\x0a\x09image/gif\x12\x03GIF";
+    for (message, end, status, kind, text) in [
+        (Some(&gif[..]), Status::ok(""), 200, "image/gif", "GIF"),
+        (None, Status::ok(""), 200, "application/octet-stream", ""),
+        (
+            None,
+            Status::not_found("no"),
+            404,
+            "application/json",
+            r#"{"code":5,"message":"no","details":[]}"#,
+        ),
+    ] {
+        let got = slow_cover(message, end).await;
+        assert_eq!(got.status(), status);
+        assert_eq!(got.headers()["content-type"], kind);
+        let body = got.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, text);
     }
 }
 

@@ -110,6 +110,19 @@ fn each_kind_of_mistake_has_its_message() {
         problems(&[&style("text_body: \"n\"")]),
         ["t.S.R0: text_body \"n\" is not a string of t.M"]
     );
+    let stream = support::compile_text(
+        r#"syntax = "proto3"; package t;
+        import "google/api/annotations.proto"; import "transcoder/v1/options.proto";
+        message M { string name = 1; }
+        service S { rpc R0(M) returns (stream M) {
+          option (google.api.http) = { get: "/v1" };
+          option (transcoder.v1.method) = { text_body: "name" };
+        } }"#,
+    );
+    assert_eq!(
+        Transcoder::builder(stream).build().unwrap_err().problems(),
+        ["t.S.R0: text_body \"name\" of a stream, which is no single text"]
+    );
 }
 
 #[test]

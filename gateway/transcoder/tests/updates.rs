@@ -113,6 +113,43 @@ async fn an_etag_that_is_refused_is_a_failed_condition_if_it_was_one() {
 }
 
 #[tokio::test]
+async fn a_condition_that_nobody_checks_is_refused() {
+    let app = books();
+    let (book, json) = ("/v1/shelves/1/books", "application/json");
+    for (line, body) in [
+        (format!("DELETE {book}/2"), ""),
+        (format!("POST {book}"), r#"{"title":"N","etag":"v1"}"#),
+        (format!("POST {book}/2:move"), r#"{"otherShelf":"s"}"#),
+        (format!("PUT {book}/2/tags"), "[]"),
+        ("REPORT /v1/files/x".to_owned(), ""),
+    ] {
+        for tag in ["\"v1\"", "W/\"v1\"", "v1", "\"v1\", \"v2\""] {
+            let headers = [("content-type", json), ("if-match", tag)];
+            let got = app.request(&line, &headers, body).await;
+            assert_eq!(
+                (got.status.as_u16(), got.reason().as_str(), got.field()),
+                (412, "CONDITION_UNSUPPORTED", "if-match".to_owned()),
+                "{line} {tag}: {}",
+                got.text()
+            );
+        }
+    }
+    assert!(app.server.calls.lock().unwrap().is_empty());
+    for (line, tag) in [
+        (format!("DELETE {book}/2"), "*"),
+        (format!("POST {book}"), "*"),
+        (format!("GET {book}/2"), "\"v1\""),
+        (format!("HEAD {book}/2"), "\"v1\""),
+        // A stream, of which only the service knows.
+        ("POST /v1/books:import".to_owned(), "\"v1\""),
+    ] {
+        let headers = [("content-type", json), ("if-match", tag)];
+        let got = app.request(&line, &headers, "{}").await;
+        assert!(got.status.is_success(), "{line}: {}", got.status);
+    }
+}
+
+#[tokio::test]
 async fn a_condition_is_a_field_of_the_resource_where_the_request_has_none() {
     let app = books();
     let json = ("content-type", "application/json");

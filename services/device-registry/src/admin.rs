@@ -9,9 +9,10 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::entity::device;
 use crate::entity::device_quota::{ActiveModel, Column, Entity};
+use crate::quota::ANY_NUMBER;
 
-/// Sets how many devices a tenant may have; nothing means any number. Answers
-/// how many it has.
+/// Sets how many devices a tenant may have, whatever the default is; nothing
+/// means any number. Answers how many it has.
 pub async fn set_device_limit(store: &Store, tenant: TenantId, limit: Option<i64>) -> Result<i64> {
     let record = Record::by_service("operator", tenant.0, ("deviceQuota", tenant.0));
     let set = async |tx: &chassis::store::GlobalTx| {
@@ -22,7 +23,7 @@ pub async fn set_device_limit(store: &Store, tenant: TenantId, limit: Option<i64
         let count = tx.count(of).await?.cast_signed();
         let row = ActiveModel {
             tenant_id: Set(tenant.0),
-            device_limit: Set(limit),
+            device_limit: Set(Some(limit.unwrap_or(ANY_NUMBER))),
             device_count: Set(count),
             ..Default::default()
         };

@@ -1,6 +1,7 @@
 //! Keys by which new devices register themselves.
 
 mod claim;
+pub(crate) mod merged;
 mod row;
 
 use chassis::hash::sha256;
@@ -105,8 +106,13 @@ impl ClaimKeyService for Claims {
             let row = row.ok_or_else(|| missing(id))?;
             etag::check(&wanted.etag, row.revision)?;
             let (number, revision) = (row.number, row.revision);
-            let merged = FIELDS.merge(req.update_mask.as_ref(), &wanted, message(row)?)?;
-            check_template(tx, &merged).await?;
+            let stored = message(row)?;
+            let template = stored.template.clone();
+            let merged = FIELDS.merge(req.update_mask.as_ref(), &wanted, stored)?;
+            // One whose tag or site is gone can be disabled all the same.
+            if merged.template != template {
+                check_template(tx, &merged).await?;
+            }
             tx.update(ActiveModel {
                 number: Unchanged(number),
                 update_time: Set(now),

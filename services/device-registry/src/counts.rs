@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use chassis::Result;
 use chassis::caller::TenantId;
 use chassis::store::ReadTx;
-use sea_orm::sea_query::SelectStatement;
+use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
@@ -30,17 +30,21 @@ pub(crate) async fn with_tags(
 ) -> Result<HashMap<Uuid, u64>> {
     let query = device_tag::Entity::find()
         .filter(device_tag::Column::TagId.is_in(tags))
-        .filter(device_tag::Column::DeviceId.not_in_subquery(deleted(tx.tenant())));
+        .filter(Expr::not_exists(deleted(tx.tenant())));
     tx.count_by(query, device_tag::Column::TagId).await
 }
 
-/// The ids of deleted devices. The store confines a
-/// statement but not what is nested in it, so the tenant is named here.
+/// The device of a tag on a device if it is deleted: asked of each, for a list
+/// of all deleted devices may not fit into PostgreSQL's memory, and would be
+/// gone through for each. The store confines a statement but not what is
+/// nested in it, so the tenant is named here.
 fn deleted(tenant: TenantId) -> SelectStatement {
+    let this = Expr::col((device::Entity, device::Column::Id));
     device::Entity::find()
         .select_only()
-        .column(device::Column::Id)
+        .expr(Expr::value(1))
         .filter(device::Column::TenantId.eq(tenant.0))
         .filter(device::Column::DeleteTime.is_not_null())
+        .filter(this.equals((device_tag::Entity, device_tag::Column::DeviceId)))
         .into_query()
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::credentials::proof::{self, Proof};
 use crate::device_row::{FIELDS, columns, message};
-use crate::entity::{device, device_quota};
+use crate::entity::device;
 use crate::find::pages::Wanted;
 use crate::page_key::SealerOnce;
 use crate::read_mask::ReadMask;
@@ -53,11 +53,11 @@ impl DeviceService for Devices {
             revision: Set(1),
             ..columns(&wanted)?
         };
-        let created = self.store.change(&caller, ("devices", id), async |tx| {
+        let created = self.store.change_found(&caller, async |tx| {
             if let Some(repeatable) = &repeatable
                 && let Some(created) = repeatable.created(tx).await?
             {
-                return one(tx, created).await;
+                return Ok((one(tx, created).await?, Vec::new()));
             }
             let tags = references::existing(tx, &wanted).await?;
             let row = tx.insert(row).await.map_err(taken)?;
@@ -68,7 +68,8 @@ impl DeviceService for Devices {
             if let Some(repeatable) = &repeatable {
                 repeatable.note(tx, row.id).await?;
             }
-            Ok(message(row, &tags))
+            let made = Resource::from(("devices", row.id));
+            Ok((message(row, &tags), vec![made]))
         });
         Ok(Response::new(created.await?))
     }
@@ -257,14 +258,8 @@ impl DeviceService for Devices {
     ) -> Result<Response<DeviceQuota>, Status> {
         let (caller, _) = open(request)?;
         let tx = self.store.read(&caller).await?;
-        let quota = tx.one(device_quota::Entity::find()).await?;
-        let (device_count, device_limit) = match quota {
-            Some(quota) => (quota.device_count, quota.device_limit),
-            None => {
-                let count = tx.count(device::Entity::find()).await?;
-                (count.cast_signed(), self.settings.device_limit)
-            }
-        };
+        let default = self.settings.device_limit;
+        let (device_count, device_limit) = quota::told(&tx, default).await?;
         Ok(Response::new(DeviceQuota {
             device_count,
             device_limit,

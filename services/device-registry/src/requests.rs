@@ -30,7 +30,8 @@ impl Repeatable {
         }))
     }
 
-    /// What the same request has created before.
+    /// What the same request has created before: then nothing is to be done,
+    /// and nothing to be recorded (`Store::change_found`).
     pub(crate) async fn created(&self, tx: &WriteTx) -> Result<Option<Uuid>> {
         let query = request::Entity::find().filter(request::Column::RequestId.eq(self.id));
         match tx.one(query).await? {

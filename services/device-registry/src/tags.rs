@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chassis::error::Constraint;
 use chassis::paging::Page;
-use chassis::store::{ReadTx, Store, WriteTx, in_one_order};
+use chassis::store::{ReadTx, Resource, Store, WriteTx, in_one_order};
 use chassis::time::timestamp;
 use chassis::{Clock, Error, Result, open};
 use proto::registry::tag_service_server::TagService;
@@ -13,11 +13,12 @@ use proto::registry::{
     ListTagsResponse, MergeTagsRequest, Tag, UpdateTagRequest,
 };
 use sea_orm::ActiveValue::{Set, Unchanged};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::claims::merged;
 use crate::entity::{device_tag, tag};
 use crate::paged::paged;
 use crate::{counts, etag, ids};
@@ -150,9 +151,7 @@ impl TagService for Tags {
         let id = ids::parse("id", &req.id)?;
         let others = ids::parse_all("tag_ids", &req.tag_ids)?;
         let now = self.clock.now();
-        let records = [&[id], others.as_slice()].concat();
-        let records = records.into_iter().map(|id| ("tags", id).into());
-        let merged = self.store.change_many(&caller, records, async |tx| {
+        let merged = self.store.change_found(&caller, async |tx| {
             let row = both(tx, id, &others).await?;
             if others.contains(&id) {
                 let text = "the tag that stays can't be among those that go";
@@ -170,7 +169,9 @@ impl TagService for Tags {
                 revision: Set(row.revision + 1),
                 ..Default::default()
             };
-            tx.update(change).await
+            let row = tx.update(change).await?;
+            let keys = merged::name_instead(tx, &others, id, now).await?;
+            Ok((row, changed(id, &others, &keys)))
         });
         Ok(Response::new(message(merged.await?)))
     }
@@ -192,21 +193,32 @@ async fn both(tx: &WriteTx, id: Uuid, others: &[Uuid]) -> Result<tag::Model> {
     rows.remove(&id).ok_or_else(|| missing(id))
 }
 
+/// What a merge changes: the tag that stays, those that go, and claim keys.
+fn changed(id: Uuid, others: &[Uuid], keys: &[Uuid]) -> Vec<Resource> {
+    let tags = [&[id], others].concat();
+    let tags = tags.into_iter().map(|id| Resource::from(("tags", id)));
+    let keys = keys.iter().map(|id| Resource::from(("claimKeys", *id)));
+    tags.chain(keys).collect()
+}
+
 /// Devices with one tag have another one instead. Those that have both keep
 /// the first until it is deleted.
 async fn move_devices(tx: &WriteTx, from: Uuid, to: Uuid) -> Result<()> {
     use device_tag::Column as On;
+    // Asked of each device: a list of all that have the other tag may not fit
+    // into PostgreSQL's memory, and would be gone through for each.
     // The store confines the statement but not what is nested in it.
-    let there = device_tag::Entity::find()
-        .select_only()
-        .column(On::DeviceId)
-        .filter(On::TenantId.eq(tx.tenant().0))
-        .filter(On::TagId.eq(to))
-        .into_query();
+    let there = Query::select()
+        .expr(Expr::val(1))
+        .from_as(device_tag::Entity, "other")
+        .and_where(Expr::col(("other", On::TenantId)).eq(tx.tenant().0))
+        .and_where(Expr::col(("other", On::TagId)).eq(to))
+        .and_where(Expr::col(("other", On::DeviceId)).equals((device_tag::Entity, On::DeviceId)))
+        .to_owned();
     let query = device_tag::Entity::update_many()
         .col_expr(On::TagId, Expr::value(to))
         .filter(On::TagId.eq(from))
-        .filter(On::DeviceId.not_in_subquery(there));
+        .filter(Expr::not_exists(there));
     match tx.update_many(query).await {
         // Somebody put the tag on one of them at the same time.
         Err(Error::Constraint(Constraint::Unique(_))) => Err(Error::Contention),

@@ -182,11 +182,13 @@ impl WebhookService for Webhooks {
                 self.reach.check(&merged.url)?;
                 may_be_told(&caller)?;
             }
+            // As long as it stays disabled, so does why.
+            let why = (was_disabled && merged.disabled).then_some(current.disabled_reason);
             let mut change = webhook::ActiveModel {
                 number: Unchanged(number),
                 update_time: Set(now),
                 revision: Set(revision + 1),
-                disabled_reason: Set(String::new()),
+                disabled_reason: Set(why.unwrap_or_default()),
                 ..row::columns(&merged)?
             };
             if was_disabled && !merged.disabled {

@@ -26,6 +26,7 @@ on_both_databases!(
     a_key_that_is_wrong_over_or_disabled_claims_nothing,
     nobody_takes_a_name_of_another_device,
     a_template_refers_to_what_there_is,
+    a_key_whose_tag_is_gone_claims_nothing_and_can_be_disabled,
     a_key_is_changed_and_deleted_and_its_secret_shown_once,
 );
 
@@ -317,6 +318,9 @@ async fn a_template_refers_to_what_there_is(registry: Registry) {
     let mut client = ClaimKeyServiceClient::new(registry.peer());
     let refused = client.create_claim_key(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+async fn a_key_whose_tag_is_gone_claims_nothing_and_can_be_disabled(registry: Registry) {
     let tag = registry.tag("gone").await.unwrap();
     let wanted = ClaimKey {
         template: Some(DeviceTemplate {
@@ -325,12 +329,27 @@ async fn a_template_refers_to_what_there_is(registry: Registry) {
         }),
         ..Default::default()
     };
-    let (secret, _) = key(&registry, wanted).await;
-    let mut tags = proto::registry::tag_service_client::TagServiceClient::new(registry.peer());
+    let (secret, key) = key(&registry, wanted).await;
     let delete = registry.request(DeleteTagRequest { id: tag });
-    tags.delete_tag(delete).await.unwrap();
+    registry.tags().delete_tag(delete).await.unwrap();
     let refused = claim(&registry, of(&secret, "s-1")).await.unwrap_err();
     assert_eq!(reason(&refused), "CLAIM_KEY_TEMPLATE");
+    let mut changed = key.clone();
+    changed.disabled = true;
+    changed.template.as_mut().unwrap().display_name = "Pump".to_owned();
+    let mut client = ClaimKeyServiceClient::new(registry.peer());
+    for (path, is_done) in [("template", false), ("disabled", true)] {
+        let change = registry.request(UpdateClaimKeyRequest {
+            claim_key: Some(changed.clone()),
+            update_mask: Some(FieldMask {
+                paths: vec![path.to_owned()],
+            }),
+        });
+        let done = client.update_claim_key(change).await;
+        assert_eq!(done.is_ok(), is_done, "{path}");
+    }
+    let after = get(&registry, &key.id).await;
+    assert_eq!((after.disabled, after.template), (true, key.template));
 }
 
 async fn a_key_is_changed_and_deleted_and_its_secret_shown_once(registry: Registry) {

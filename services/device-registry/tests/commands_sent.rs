@@ -9,9 +9,12 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use harness::Registry;
 use prost_types::value::Kind;
+use proto::audit::ListAuditEventsRequest;
+use proto::audit::audit_service_client::AuditServiceClient;
 use proto::registry::command_parameter::Type;
 use proto::registry::command_service_client::CommandServiceClient;
 use proto::registry::device_command::State;
+use proto::registry::device_transfer_service_client::DeviceTransferServiceClient;
 use proto::registry::*;
 use told::*;
 use tonic::Code;
@@ -20,9 +23,11 @@ use uuid::Uuid;
 on_both_databases!(
     a_command_of_the_catalogue_is_held_to_what_it_takes,
     the_same_request_sends_once_also_at_the_same_time,
+    the_same_request_to_many_begins_and_is_recorded_once,
     a_device_that_is_not_in_use_is_told_nothing,
     commands_are_listed_by_whatever_is_asked_for,
     everything_that_a_device_was_told_is_taken_back,
+    a_batch_of_more_commands_than_are_taken_back_at_once_is_taken_back_as_a_whole,
     another_tenant_reaches_no_command,
 );
 
@@ -85,6 +90,9 @@ async fn the_same_request_sends_once_also_at_the_same_time(registry: Registry) {
     let sent = join_all((0..6).map(|_| send(&registry, request.clone()))).await;
     let ids: HashSet<_> = sent.into_iter().map(|sent| sent.unwrap().id).collect();
     assert_eq!(ids.len(), 1);
+    let id = ids.iter().next().unwrap();
+    let told = recorded(&registry, "deviceCommands").await;
+    assert_eq!(told, HashSet::from([format!("deviceCommands/{id}")]));
     assert_eq!(pull(&registry, &device, 0).await.len(), 1);
     let other = SendCommandRequest {
         name: "other".to_owned(),
@@ -92,6 +100,36 @@ async fn the_same_request_sends_once_also_at_the_same_time(registry: Registry) {
     };
     let refused = send(&registry, other).await.unwrap_err();
     assert_eq!(fields(&refused), ["request_id"]);
+}
+
+/// Of what in a collection a change is recorded.
+async fn recorded(registry: &Registry, collection: &str) -> HashSet<String> {
+    let request = registry.request(ListAuditEventsRequest {
+        resource: collection.to_owned(),
+        ..Default::default()
+    });
+    let mut client = AuditServiceClient::new(registry.peer());
+    let told = client.list_audit_events(request).await.unwrap();
+    let events = told.into_inner().audit_events.into_iter();
+    events.map(|event| event.resource).collect()
+}
+
+async fn the_same_request_to_many_begins_and_is_recorded_once(registry: Registry) {
+    let request = SendCommandsRequest {
+        device_ids: vec![device(&registry, "pump").await],
+        name: "turn".to_owned(),
+        request_id: Uuid::from_u128(7).to_string(),
+        ..Default::default()
+    };
+    let begin = async || {
+        let request = registry.request(request.clone());
+        let begun = client(&registry).send_commands(request).await;
+        begun.unwrap().into_inner().id
+    };
+    let id = begin().await;
+    assert_eq!(begin().await, id);
+    let told = recorded(&registry, "commandBatches").await;
+    assert_eq!(told, HashSet::from([format!("commandBatches/{id}")]));
 }
 
 async fn a_device_that_is_not_in_use_is_told_nothing(registry: Registry) {
@@ -186,6 +224,54 @@ async fn everything_that_a_device_was_told_is_taken_back(registry: Registry) {
     assert_eq!(get(&registry, &done.id).await.state(), State::Acknowledged);
     assert!(pull(&registry, &a, 0).await.is_empty());
     assert_eq!(pull(&registry, &b, 0).await.len(), 1);
+}
+
+/// So many devices of one name.
+async fn pumps(registry: &Registry, count: usize) {
+    let pump = ImportDevicesRequest {
+        device: Some(Device {
+            display_name: "pump".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = registry.request(tokio_stream::iter(vec![pump; count]));
+    let mut client = DeviceTransferServiceClient::new(registry.peer());
+    let mut told = client.import_devices(request).await.unwrap().into_inner();
+    while told.message().await.unwrap().is_some() {}
+}
+
+async fn a_batch_of_more_commands_than_are_taken_back_at_once_is_taken_back_as_a_whole(
+    registry: Registry,
+) {
+    // Two transactions: a thousand, and the rest.
+    let count = 1003;
+    pumps(&registry, count).await;
+    let request = registry.request(SendCommandsRequest {
+        filter: "display_name = \"pump\"".to_owned(),
+        name: "restart".to_owned(),
+        ..Default::default()
+    });
+    let begun = client(&registry).send_commands(request).await.unwrap();
+    let id = begun.into_inner().id;
+    eventually("the batch is queued", || async {
+        let request = registry.request(GetCommandBatchRequest { id: id.clone() });
+        let got = client(&registry).get_command_batch(request).await.unwrap();
+        got.into_inner().state() == command_batch::State::Done
+    })
+    .await;
+    // The second time nothing is left to be done.
+    for _ in 0..2 {
+        let request = registry.request(CancelCommandBatchRequest { id: id.clone() });
+        let cancelled = client(&registry).cancel_command_batch(request).await;
+        let cancelled = cancelled.unwrap().into_inner();
+        assert_eq!(cancelled.state(), command_batch::State::Cancelled);
+        let counts = CommandCounts {
+            cancelled: i64::try_from(count).unwrap(),
+            ..Default::default()
+        };
+        assert_eq!(cancelled.counts, Some(counts));
+    }
 }
 
 async fn another_tenant_reaches_no_command(registry: Registry) {

@@ -96,11 +96,8 @@ async fn device(registry: &Registry, name: &str) -> Device {
 
 async fn get(registry: &Registry, id: &str) -> Webhook {
     let request = registry.request(GetWebhookRequest { id: id.to_owned() });
-    client(registry)
-        .get_webhook(request)
-        .await
-        .unwrap()
-        .into_inner()
+    let webhook = client(registry).get_webhook(request).await.unwrap();
+    webhook.into_inner()
 }
 
 async fn deliveries(registry: &Registry, webhook: &str, state: State) -> Vec<WebhookDelivery> {
@@ -236,10 +233,8 @@ async fn what_fails_for_days_is_a_dead_letter_and_can_be_replayed(registry: Regi
         webhook_id: id.clone(),
         id: dead.id,
     });
-    client(&registry)
-        .replay_webhook_delivery(request)
-        .await
-        .unwrap();
+    let replayed = client(&registry).replay_webhook_delivery(request).await;
+    replayed.unwrap();
     assert_eq!(receiver.next().await.header("webhook-id"), dead.event_id);
     is_delivered(&registry, &id, 2).await;
     let request = registry.request(ReplayWebhookDeliveriesRequest {
@@ -253,18 +248,25 @@ async fn what_fails_for_days_is_a_dead_letter_and_can_be_replayed(registry: Regi
     receiver.next().await;
 }
 
-async fn enable(registry: &Registry, id: &str) {
+/// Enables it, or describes it as another one, as the path says.
+async fn update(registry: &Registry, id: &str, path: &str) -> Webhook {
     let request = registry.request(UpdateWebhookRequest {
         webhook: Some(Webhook {
             id: id.to_owned(),
+            description: "another".to_owned(),
             ..Default::default()
         }),
         update_mask: Some(prost_types::FieldMask {
-            paths: vec!["disabled".to_owned()],
+            paths: vec![path.to_owned()],
         }),
     });
-    let enabled = client(registry).update_webhook(request).await.unwrap();
-    assert!(!enabled.into_inner().disabled);
+    let updated = client(registry).update_webhook(request).await.unwrap();
+    updated.into_inner()
+}
+
+async fn enable(registry: &Registry, id: &str) {
+    let enabled = update(registry, id, "disabled").await;
+    assert!(!enabled.disabled && enabled.disabled_reason.is_empty());
 }
 
 async fn a_receiver_that_is_gone_is_told_nothing_more(registry: Registry) {
@@ -277,12 +279,11 @@ async fn a_receiver_that_is_gone_is_told_nothing_more(registry: Registry) {
         get(&registry, &id).await.disabled_reason == "GONE"
     })
     .await;
+    let described = update(&registry, &id, "description").await;
+    assert_eq!(described.disabled_reason, "GONE");
     let request = registry.request(SendTestEventRequest { id });
-    let refused = client(&registry)
-        .send_test_event(request)
-        .await
-        .unwrap_err();
-    let details = refused.get_error_details();
+    let refused = client(&registry).send_test_event(request).await;
+    let details = refused.unwrap_err().get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "WEBHOOK_DISABLED");
 }
 

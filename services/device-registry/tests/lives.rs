@@ -5,12 +5,20 @@
 mod harness;
 
 use chassis::caller::TenantId;
+use chassis::peer::{Peer, Peers, ServiceName};
+use chassis::revocation::Revocations;
+use chassis::service_identity::{PrivateKey, Privileges, ServiceIdentity, ServiceKeys};
+use chassis::token::Verifier;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use harness::Registry;
 use muster_device_registry::{Settings, admin};
 use prost_types::FieldMask;
+use proto::access::ALL_PERMISSIONS;
+use proto::audit::ListAuditEventsRequest;
+use proto::audit::audit_service_client::AuditServiceClient;
 use proto::registry::device::State;
+use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::*;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -24,6 +32,8 @@ on_both_databases!(
     several_devices_are_read_and_deleted_together_or_not_at_all,
     an_answer_has_the_fields_of_the_mask_only,
     a_limit_holds_exactly_against_many_at_once,
+    a_limit_of_all_tenants_holds_from_their_first_device,
+    a_limit_of_all_tenants_is_the_one_of_now,
 );
 
 fn named(name: &str) -> Device {
@@ -54,11 +64,8 @@ async fn delete(registry: &Registry, id: &str, purge: bool) -> Result<Device, St
         purge,
         ..Default::default()
     });
-    Ok(registry
-        .devices()
-        .delete_device(request)
-        .await?
-        .into_inner())
+    let deleted = registry.devices().delete_device(request).await?;
+    Ok(deleted.into_inner())
 }
 
 async fn undelete(registry: &Registry, id: &str) -> Result<Device, Status> {
@@ -180,6 +187,18 @@ async fn a_state_is_reached_by_the_ways_of_a_life_only(registry: Registry) {
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
+/// Of what in a collection changes are recorded.
+async fn recorded(registry: &Registry, collection: &str) -> Vec<String> {
+    let request = registry.request(ListAuditEventsRequest {
+        resource: collection.to_owned(),
+        ..Default::default()
+    });
+    let mut client = AuditServiceClient::new(registry.peer());
+    let told = client.list_audit_events(request).await.unwrap();
+    let events = told.into_inner().audit_events.into_iter();
+    events.map(|event| event.resource).collect()
+}
+
 async fn the_same_request_creates_one_device_also_at_the_same_time(registry: Registry) {
     let request_id = Uuid::from_u128(7).to_string();
     let create = async |name: &str| {
@@ -197,6 +216,8 @@ async fn the_same_request_creates_one_device_also_at_the_same_time(registry: Reg
         .collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(listed(&registry, true).await, 1);
+    let told = recorded(&registry, "devices").await;
+    assert_eq!(told, [format!("devices/{}", ids[0])]);
     let refused = create("another").await.unwrap_err();
     let details = refused.get_error_details();
     assert_eq!(
@@ -286,12 +307,8 @@ async fn a_limit_holds_exactly_against_many_at_once(registry: Registry) {
     delete(&registry, &one.id, true).await.unwrap();
     registry.create(named("pump")).await.unwrap();
     let quota = registry.request(GetDeviceQuotaRequest {});
-    let quota = registry
-        .devices()
-        .get_device_quota(quota)
-        .await
-        .unwrap()
-        .into_inner();
+    let quota = registry.devices().get_device_quota(quota).await.unwrap();
+    let quota = quota.into_inner();
     assert_eq!((quota.device_count, quota.device_limit), (5, Some(5)));
     admin::set_device_limit(&registry.store, tenant, None)
         .await
@@ -299,28 +316,82 @@ async fn a_limit_holds_exactly_against_many_at_once(registry: Registry) {
     registry.create(named("pump")).await.unwrap();
 }
 
-fn limited() -> Settings {
-    Settings {
-        device_limit: Some(3),
-        ..Settings::default()
+/// Another process on the same database, which has a limit of all tenants.
+struct Limited(DeviceServiceClient<Peer>, ServiceIdentity, TenantId);
+
+impl Limited {
+    fn beside(registry: &Registry, device_limit: i64) -> Self {
+        let (key, clock) = (PrivateKey::generate().unwrap(), registry.clock.clone());
+        let everything = Privileges {
+            tenants: true,
+            permissions: ALL_PERMISSIONS,
+        };
+        let keys = ServiceKeys::default().with("device-registry", &key, everything);
+        let (peers, revocations) = (Peers::default(), Revocations::default());
+        let verifier = Verifier::new(peers.clone(), keys.unwrap(), revocations, clock.clone());
+        let identity = ServiceIdentity::new("device-registry", &key, clock.clone());
+        let settings = Settings {
+            device_limit: Some(device_limit),
+            ..Settings::default()
+        };
+        let stack = muster_device_registry::stack(
+            registry.store.clone(),
+            clock,
+            peers.clone(),
+            identity.clone(),
+            verifier,
+            settings,
+        );
+        peers.set(ServiceName::DeviceRegistry, stack);
+        let client = DeviceServiceClient::new(peers.get(ServiceName::DeviceRegistry));
+        Self(client, identity, TenantId(registry.tenant))
+    }
+
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let request = self.1.request_for(self.2, ALL_PERMISSIONS, message);
+        request.unwrap()
+    }
+
+    async fn create(&self) -> Result<(), Status> {
+        let request = self.request(CreateDeviceRequest {
+            device: Some(named("pump")),
+            ..Default::default()
+        });
+        self.0.clone().create_device(request).await.map(drop)
+    }
+
+    async fn quota(&self) -> (i64, Option<i64>) {
+        let request = self.request(GetDeviceQuotaRequest {});
+        let quota = self.0.clone().get_device_quota(request).await.unwrap();
+        let quota = quota.into_inner();
+        (quota.device_count, quota.device_limit)
     }
 }
 
-async fn a_limit_of_all_tenants(registry: Registry) {
-    let made = join_all((0..10).map(|_| registry.create(named("pump")))).await;
+async fn a_limit_of_all_tenants_is_the_one_of_now(registry: Registry) {
+    let before = Limited::beside(&registry, 2);
+    before.create().await.unwrap();
+    before.create().await.unwrap();
+    assert_eq!(reason(&before.create().await.unwrap_err()), "DEVICE_LIMIT");
+    let raised = Limited::beside(&registry, 3);
+    assert_eq!(raised.quota().await, (2, Some(3)));
+    raised.create().await.unwrap();
+    assert_eq!(reason(&raised.create().await.unwrap_err()), "DEVICE_LIMIT");
+    assert_eq!(raised.quota().await, (3, Some(3)));
+    // What the operator says of one tenant stays, whatever the default is.
+    for (own, there) in [(Some(4), 4), (None, 5)] {
+        let set = admin::set_device_limit(&registry.store, before.2, own);
+        set.await.unwrap();
+        before.create().await.unwrap();
+        assert_eq!(before.quota().await, (there, own));
+    }
+}
+
+async fn a_limit_of_all_tenants_holds_from_their_first_device(registry: Registry) {
+    let limited = Limited::beside(&registry, 3);
+    let made = join_all((0..10).map(|_| limited.create())).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3);
-    let other = registry.for_another_tenant();
-    other.create(named("pump")).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_limit_of_all_tenants_holds_from_their_first_device_on_sqlite() {
-    a_limit_of_all_tenants(Registry::on_sqlite_with(limited()).await).await;
-}
-
-#[tokio::test]
-async fn a_limit_of_all_tenants_holds_from_their_first_device_on_postgres() {
-    if let Some(registry) = Registry::on_postgres_with(limited()).await {
-        a_limit_of_all_tenants(registry).await;
-    }
+    let registry = registry.for_another_tenant();
+    let other = Limited::beside(&registry, 3);
+    other.create().await.unwrap();
 }

@@ -4,6 +4,7 @@
 mod harness;
 
 use harness::Registry;
+use proto::registry::claim_key_service_client::ClaimKeyServiceClient;
 use proto::registry::*;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -18,6 +19,7 @@ on_both_databases!(
     a_site_and_a_tag_tell_how_many_devices_they_have_if_asked,
     tags_become_one_all_at_once,
     tags_of_another_tenant_are_not_merged,
+    claim_keys_name_the_tag_that_others_became,
 );
 
 fn reason(status: &Status) -> String {
@@ -335,4 +337,39 @@ async fn tags_of_another_tenant_are_not_merged(registry: Registry) {
         let refused = merge(&registry, id, &[other]).await.unwrap_err();
         assert_eq!(refused.code(), Code::NotFound);
     }
+}
+
+async fn claim_keys_name_the_tag_that_others_became(registry: Registry) {
+    let red = registry.tag("red").await.unwrap();
+    let rouge = registry.tag("rouge").await.unwrap();
+    let blue = registry.tag("blue").await.unwrap();
+    let mut client = ClaimKeyServiceClient::new(registry.peer());
+    let mut made = Vec::new();
+    for tags in [&[&rouge, &blue, &red][..], &[&blue]] {
+        let request = registry.request(CreateClaimKeyRequest {
+            claim_key: Some(ClaimKey {
+                display_name: "batch".to_owned(),
+                template: Some(DeviceTemplate {
+                    tag_ids: tags.iter().map(|tag| (*tag).clone()).collect(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        made.push(client.create_claim_key(request).await.unwrap().into_inner());
+    }
+    merge(&registry, &red, &[&rouge]).await.unwrap();
+    let claim = tonic::Request::new(ClaimDeviceRequest {
+        claim_key: made[0].secret.clone(),
+        serial_number: "s-1".to_owned(),
+        ..Default::default()
+    });
+    let claimed = client.claim_device(claim).await.unwrap().into_inner();
+    let device = registry.get(&claimed.device_id).await.unwrap();
+    assert_eq!(device.tag_ids, [red.clone(), blue.clone()]);
+    let request = registry.request(ListClaimKeysRequest::default());
+    let listed = client.list_claim_keys(request).await.unwrap().into_inner();
+    let etags: Vec<_> = listed.claim_keys.iter().map(|key| &*key.etag).collect();
+    assert_eq!(etags, ["2", "1"], "another one's template stays");
 }

@@ -17,6 +17,8 @@ pub(crate) struct Pairs<'d> {
     root: MessageId,
     /// The reason for keys that are not known.
     unknown: Reason,
+    /// The field of the root that the body gives, and so nothing else.
+    taken: Option<usize>,
     seen: HashSet<(FieldPath, String)>,
     /// The member of each oneof that was given.
     oneofs: HashMap<(FieldPath, u16), usize>,
@@ -28,9 +30,15 @@ impl<'d> Pairs<'d> {
             decoder,
             root,
             unknown,
+            taken: None,
             seen: HashSet::new(),
             oneofs: HashMap::new(),
         }
+    }
+
+    /// The same without a field, or anything below it, that the body gives.
+    pub(crate) fn without(self, taken: Option<usize>) -> Self {
+        Self { taken, ..self }
     }
 
     /// Appends all pairs of a text and tells each field to `each`.
@@ -46,7 +54,12 @@ impl<'d> Pairs<'d> {
                 .ok_or_else(|| Fault::new(self.unknown, "a name that is not UTF-8"))?;
             let (name, entry) = split_entry(&key);
             let path = match resolve(self.decoder.plans, self.root, name.split('.')) {
-                Ok(path) => path,
+                Ok(path) if !self.is_taken(&path) => path,
+                Ok(_) if self.decoder.style.ignore_unknown => continue,
+                Ok(_) => {
+                    let message = "the body gives this field, not the query";
+                    return Err(Fault::new(self.unknown, message).in_field(&key));
+                }
                 Err(Lost::TooDeep) => {
                     return Err(Fault::new(Reason::TooDeep, "a name of too many fields"));
                 }
@@ -64,6 +77,11 @@ impl<'d> Pairs<'d> {
             each(&path);
         }
         Ok(())
+    }
+
+    fn is_taken(&self, path: &FieldPath) -> bool {
+        let first = path.first().map(|(_, index)| *index);
+        self.taken.is_some() && first == self.taken
     }
 
     fn lost(&self, lost: Lost, name: &str) -> Box<Fault> {

@@ -1,7 +1,7 @@
 //! What the columns of a CSV are.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::BETWEEN;
 use crate::bind::query::split_entry;
@@ -25,8 +25,24 @@ pub(crate) struct Column {
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     columns: Vec<Column>,
-    /// Columns of which a row may have one only: members of one oneof.
-    rivals: Vec<(usize, usize)>,
+    choices: Choices,
+}
+
+/// The columns that are members of oneofs, of which a row may have one each.
+#[derive(Clone, Debug, Default)]
+struct Choices {
+    members: Vec<Member>,
+    /// How many oneofs there are.
+    oneofs: usize,
+}
+
+/// A column that is a member of a oneof, or lies within one.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    column: usize,
+    oneof: usize,
+    /// The field's place in its message.
+    index: usize,
 }
 
 impl Column {
@@ -98,16 +114,6 @@ impl Column {
             Shape::Singular => bind::put(decoder, &self.path, text_of(text), out),
         }
     }
-
-    /// The oneofs on the way, and which members of them.
-    fn members(&self, plans: &Plans) -> Vec<(FieldPath, u16, usize)> {
-        let steps = self.path.iter().enumerate();
-        let member = |(depth, (id, index)): (usize, &(MessageId, usize))| {
-            let oneof = plans.message(*id).fields[*index].oneof?;
-            Some((self.path[..depth].to_vec(), oneof, *index))
-        };
-        steps.filter_map(member).collect()
-    }
 }
 
 /// Appends JSON as the value of the field at the end of a path.
@@ -128,6 +134,46 @@ fn json(
         .map_err(|fault| fault.in_field(&field.name))
 }
 
+impl Choices {
+    /// Groups columns by their oneofs in one pass, for a header may have more
+    /// columns than could be compared with each other.
+    fn of(plans: &Plans, columns: &[Column]) -> Self {
+        let (mut places, mut oneofs) = (HashMap::new(), HashMap::new());
+        let mut members = Vec::new();
+        for (column, Column { path, .. }) in columns.iter().enumerate() {
+            // The message that the way has led to, by the number of its place.
+            let mut place = 0_usize;
+            for (id, index) in path {
+                let index = *index;
+                if let Some(oneof) = plans.message(*id).fields[index].oneof {
+                    let next = oneofs.len();
+                    members.push(Member {
+                        column,
+                        oneof: *oneofs.entry((place, oneof)).or_insert(next),
+                        index,
+                    });
+                }
+                let next = places.len() + 1;
+                place = *places.entry((place, index)).or_insert(next);
+            }
+        }
+        let oneofs = oneofs.len();
+        Self { members, oneofs }
+    }
+
+    /// The first column that is given beside another member of its oneof.
+    fn rival(&self, cells: &[&str]) -> Option<usize> {
+        let mut chosen = vec![None; self.oneofs];
+        let given = |member: &&Member| !cells[member.column].is_empty();
+        let mut given = self.members.iter().filter(given);
+        let rival = given.find(|member| {
+            let first: &mut Option<usize> = &mut chosen[member.oneof];
+            *first.get_or_insert(member.index) != member.index
+        });
+        rival.map(|member| member.column)
+    }
+}
+
 impl Header {
     /// The columns of these names; each is there once.
     pub(crate) fn read<'n>(
@@ -144,20 +190,8 @@ impl Header {
             }
             columns.push(column);
         }
-        let members: Vec<_> = columns.iter().map(|c| c.members(decoder.plans)).collect();
-        let rival = |one: &[(FieldPath, u16, usize)], other: &[(FieldPath, u16, usize)]| {
-            one.iter().any(|(path, oneof, index)| {
-                other
-                    .iter()
-                    .any(|(at, o, i)| (at, o) == (path, oneof) && i != index)
-            })
-        };
-        let mut rivals = Vec::new();
-        for later in 0..members.len() {
-            let earlier = (0..later).filter(|at| rival(&members[*at], &members[later]));
-            rivals.extend(earlier.map(|at| (at, later)));
-        }
-        Ok(Self { columns, rivals })
+        let choices = Choices::of(decoder.plans, &columns);
+        Ok(Self { columns, choices })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -176,12 +210,10 @@ impl Header {
             let message = format!("the row has {cells} cells, and the first line {columns}");
             return Err(Fault::new(Reason::MalformedCsv, message));
         }
-        for (one, other) in &self.rivals {
-            if !cells[*one].is_empty() && !cells[*other].is_empty() {
-                let message = "another member of the same oneof is given too";
-                let field = &self.columns[*other].field(decoder.plans).name;
-                return Err(Fault::new(Reason::DuplicateField, message).in_field(field));
-            }
+        if let Some(rival) = self.choices.rival(cells) {
+            let message = "another member of the same oneof is given too";
+            let field = &self.columns[rival].field(decoder.plans).name;
+            return Err(Fault::new(Reason::DuplicateField, message).in_field(field));
         }
         let given = self.columns.iter().zip(cells);
         let mut given = given.filter(|(_, cell)| !cell.is_empty());

@@ -27,7 +27,7 @@ pub(crate) struct Rows {
     begun: bool,
     /// Whether the record is a whole one, which the next replaces.
     whole: bool,
-    /// Bytes that a row may have.
+    /// Bytes that a row may have, the separators of its cells among them.
     limit: usize,
 }
 
@@ -115,13 +115,10 @@ impl Rows {
             let last = self.buffer[..read].last().copied();
             self.buffer.advance(read);
             self.filled = (record + wrote, ends + ended_cells);
+            self.check_size()?;
             match result {
                 ReadRecordResult::InputEmpty if ended && self.buffer.is_empty() => {}
                 ReadRecordResult::InputEmpty => return Ok(false),
-                ReadRecordResult::OutputFull if self.record.len() >= self.limit => {
-                    let message = format!("the row is larger than {} bytes", self.limit);
-                    return Err(Fault::new(Reason::BodyTooLarge, message));
-                }
                 ReadRecordResult::OutputFull => self.record.resize(self.record.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
@@ -135,6 +132,17 @@ impl Rows {
                 ReadRecordResult::End => return Ok(false),
             }
         }
+    }
+
+    /// Refuses a row that is too long; cells count as their separators do, since
+    /// empty ones hold memory too.
+    fn check_size(&self) -> Outcome<()> {
+        let (record, ends) = self.filled;
+        if record + ends.saturating_sub(1) <= self.limit {
+            return Ok(());
+        }
+        let message = format!("the row is larger than {} bytes", self.limit);
+        Err(Fault::new(Reason::BodyTooLarge, message))
     }
 
     /// The cells of the record.

@@ -6,7 +6,7 @@ use super::decode::{Decoder, duplicate, expect};
 use super::keys::Keys;
 use super::reader::{Reader, Start};
 use super::time::{parse_duration, parse_mask_path, parse_timestamp};
-use crate::fault::{Fault, Outcome, Reason};
+use crate::fault::{Fault, Outcome, Reason, shown};
 use crate::plan::{Known, Message};
 use crate::wire::{self, put_bytes, put_nested, put_tag, put_varint};
 
@@ -118,7 +118,8 @@ impl Decoder<'_> {
         };
         let name = url.rsplit_once('/').map_or("", |(_, name)| name);
         let Some(id) = self.plans.by_name(name) else {
-            return Err(Fault::invalid(format!("the type {url:?} is not known")).in_field("@type"));
+            let message = format!("the type {:?} is not known", shown(&url));
+            return Err(Fault::invalid(message).in_field("@type"));
         };
         put_bytes(out, 1, url.as_bytes());
         let plan = self.plans.message(id);
@@ -196,13 +197,13 @@ pub(crate) fn known_text(
     explicit: bool,
     out: &mut Vec<u8>,
 ) -> Outcome<()> {
+    let refused = |what: &str| Fault::invalid(format!("{:?} is not {what}", shown(text)));
     let (seconds, nanos) = match known {
         Known::FieldMask => return mask(text, snake, out),
-        Known::Timestamp => parse_timestamp(text)
-            .ok_or_else(|| Fault::invalid(format!("{text:?} is not an RFC 3339 timestamp")))?,
-        _ => parse_duration(text).ok_or_else(|| {
-            Fault::invalid(format!("{text:?} is not a duration such as \"1.5s\""))
-        })?,
+        Known::Timestamp => {
+            parse_timestamp(text).ok_or_else(|| refused("an RFC 3339 timestamp"))?
+        }
+        _ => parse_duration(text).ok_or_else(|| refused("a duration such as \"1.5s\""))?,
     };
     if explicit || seconds != 0 {
         put_tag(out, 1, wire::VARINT);
@@ -224,7 +225,8 @@ fn mask(text: &str, snake: bool, out: &mut Vec<u8>) -> Outcome<()> {
             Some(path) => put_bytes(out, 1, path.as_bytes()),
             None => {
                 return Err(Fault::invalid(format!(
-                    "{path:?} is not a path of a field mask"
+                    "{:?} is not a path of a field mask",
+                    shown(path)
                 )));
             }
         }

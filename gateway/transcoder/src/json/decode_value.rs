@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::decode::Decoder;
 use super::number::{Number, named};
 use super::reader::{Reader, Start};
-use crate::fault::{Fault, Outcome};
+use crate::fault::{Fault, Outcome, shown};
 use crate::nearby;
 use crate::plan::Kind;
 use crate::wire;
@@ -102,7 +102,8 @@ impl Decoder<'_> {
             None => {
                 let near = nearby::names_like(name, plan.names());
                 Err(Fault::invalid(format!(
-                    "{name:?} is not a value of the enum{near}"
+                    "{:?} is not a value of the enum{near}",
+                    shown(name)
                 )))
             }
         }
@@ -182,7 +183,8 @@ pub(super) fn boolean(text: &str) -> Outcome<Scalar<'static>> {
         "true" => Ok(Scalar::Varint(1)),
         "false" => Ok(Scalar::Varint(0)),
         _ => Err(Fault::invalid(format!(
-            "true or false was expected, not {text:?}"
+            "true or false was expected, not {:?}",
+            shown(text)
         ))),
     }
 }
@@ -214,7 +216,7 @@ pub(super) fn number_text(text: &str, kind: Kind) -> Outcome<Scalar<'static>> {
         (Some(found), ..) => number(found, kind),
         (_, Kind::Double, Some(value)) => Ok(Scalar::Fixed64(value.to_le_bytes())),
         (_, Kind::Float, Some(value)) => Ok(Scalar::Fixed32((value as f32).to_le_bytes())),
-        _ => Err(Fault::invalid(format!("{text:?} is not a number"))),
+        _ => Err(Fault::invalid(format!("{:?} is not a number", shown(text)))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Numbers, exactly.
 
-use crate::fault::{Fault, Outcome};
+use crate::fault::{Fault, Outcome, shown};
 
 /// Digits that surely fit into an `i64`.
 const DIGITS: usize = 18;
@@ -108,7 +108,7 @@ impl<'a> Number<'a> {
 
     #[cold]
     fn unranged(self, name: &'static str) -> Box<Fault> {
-        let text = self.text;
+        let text = shown(self.text);
         Fault::invalid(match self.integer() {
             Some(_) => format!("{text} is out of the range of {name}"),
             None => format!("{text} is not an integer"),
@@ -145,7 +145,8 @@ impl<'a> Number<'a> {
 
     #[cold]
     fn overflow(self, name: &str) -> Box<Fault> {
-        Fault::invalid(format!("{} is out of the range of {name}", self.text))
+        let text = shown(self.text);
+        Fault::invalid(format!("{text} is out of the range of {name}"))
     }
 }
 

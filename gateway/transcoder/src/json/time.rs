@@ -83,14 +83,14 @@ pub(crate) fn parse_duration(text: &str) -> Option<(i64, i32)> {
 /// Writes `1.500s`; `None` out of range or of mixed signs.
 pub(crate) fn print_duration(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Option<()> {
     let mixed = (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0);
-    if mixed || seconds.abs() > DURATION || nanos.abs() > 999_999_999 {
+    let whole = seconds.unsigned_abs();
+    if mixed || whole > DURATION.unsigned_abs() || nanos.unsigned_abs() > 999_999_999 {
         return None;
     }
     if seconds < 0 || nanos < 0 {
         out.push(b'-');
     }
-    let seconds = seconds.unsigned_abs();
-    out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
     print_nanos(nanos.unsigned_abs(), out);
     out.push(b's');
     Some(())
@@ -360,7 +360,15 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
-        assert_eq!(duration(1, -1), None);
+        for (seconds, nanos) in [
+            (1, -1),
+            (i64::MIN, 0),
+            (i64::MAX, 0),
+            (0, i32::MIN),
+            (0, i32::MAX),
+        ] {
+            assert_eq!(duration(seconds, nanos), None, "{seconds} {nanos}");
+        }
     }
 
     #[test]

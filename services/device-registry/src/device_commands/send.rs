@@ -1,6 +1,6 @@
 //! Sending: to one device at once, to many by a batch that is worked off.
 
-use chassis::store::{Store, WriteTx};
+use chassis::store::{Resource, Store, WriteTx};
 use chassis::{Caller, Clock, Error, Result, filter};
 use chrono::{DateTime, Utc};
 use proto::registry::command_batch::State as BatchState;
@@ -36,17 +36,17 @@ pub(crate) async fn to_one(
     drop(tx);
     let id = clock.new_id();
     let sender = caller.principal().to_string();
-    let sent = store.change(caller, ("deviceCommands", id), async |tx| {
+    let sent = store.change_found(caller, async |tx| {
         if let Some(repeatable) = &repeatable
             && let Some(sent) = repeatable.created(tx).await?
         {
-            return by_id(tx, sent).await;
+            return Ok((by_id(tx, sent).await?, Vec::new()));
         }
         let row = command(&order, id, device, &sender, tx.begin_time());
         let row = tx.insert(row).await?;
         calls::call(tx, device).await?;
         note(tx, repeatable.as_ref(), id).await?;
-        Ok(row)
+        Ok((row, vec![Resource::from(("deviceCommands", id))]))
     });
     Ok(state::message(sent.await?, clock.now()))
 }
@@ -113,15 +113,15 @@ pub(crate) async fn to_many(
         ..Default::default()
     };
     store
-        .change(caller, ("commandBatches", id), async |tx| {
+        .change_found(caller, async |tx| {
             if let Some(repeatable) = &repeatable
                 && let Some(sent) = repeatable.created(tx).await?
             {
-                return super::batches::by_id(tx, sent).await;
+                return Ok((super::batches::by_id(tx, sent).await?, Vec::new()));
             }
             let row = tx.insert(row).await?;
             note(tx, repeatable.as_ref(), id).await?;
-            Ok(row)
+            Ok((row, vec![Resource::from(("commandBatches", id))]))
         })
         .await
 }

@@ -108,9 +108,11 @@ fn name(row: &Model, key: Key) -> Option<String> {
     }
 }
 
-/// Texts, each once; those that are empty mean nothing.
+/// Texts, each once; those that are empty mean nothing. One with a NUL is no
+/// name of anything, and PostgreSQL would refuse the question itself.
 fn texts<'a>(all: impl Iterator<Item = &'a str>) -> Option<HashSet<&'a str>> {
-    let texts: HashSet<_> = all.filter(|text| !text.is_empty()).collect();
+    let is_name = |text: &&str| !text.is_empty() && !text.contains('\0');
+    let texts: HashSet<_> = all.filter(is_name).collect();
     (!texts.is_empty()).then_some(texts)
 }
 

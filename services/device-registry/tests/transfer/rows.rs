@@ -8,6 +8,8 @@ crate::on_both_databases!(
     a_device_that_there_is_is_changed_by_what_matches,
     what_is_twice_in_an_import_is_refused_the_second_time,
     tags_may_be_given_by_name,
+    a_name_that_no_database_keeps_is_refused_by_itself,
+    a_tag_that_no_database_could_name_is_refused_by_itself,
 );
 
 async fn new_devices_are_created_with_all_that_they_have(registry: Registry) {
@@ -213,4 +215,58 @@ async fn tags_may_be_given_by_name(registry: Registry) {
         registry.get(&rows[0].device_id).await.unwrap().tag_ids,
         [red]
     );
+}
+
+async fn a_name_that_no_database_keeps_is_refused_by_itself(registry: Registry) {
+    for match_by in [
+        MatchBy::Unspecified,
+        MatchBy::SerialNumber,
+        MatchBy::ExternalId,
+    ] {
+        let good = |i: u32| Device {
+            external_id: format!("e {match_by:?}{i}"),
+            ..serial(&format!("{match_by:?}{i}"))
+        };
+        let nul = || "a\0b".to_owned();
+        let devices = vec![
+            good(1),
+            Device {
+                serial_number: nul(),
+                ..good(2)
+            },
+            Device {
+                external_id: nul(),
+                ..good(3)
+            },
+            Device {
+                code: nul(),
+                ..good(4)
+            },
+            good(5),
+        ];
+        let (rows, _) = import(&registry, by(match_by), devices).await;
+        let want = [Created, Refused, Refused, Refused, Created];
+        assert_eq!(outcomes(&rows), want);
+        let fields = ["device.serial_number", "device.external_id", "device.code"];
+        for (row, field) in rows[1..4].iter().zip(fields) {
+            assert!(why(row).contains(field), "{}", why(row));
+        }
+    }
+}
+
+async fn a_tag_that_no_database_could_name_is_refused_by_itself(registry: Registry) {
+    registry.tag("red").await.unwrap();
+    let options = ImportDevicesRequest {
+        tags_by_name: true,
+        ..by(MatchBy::SerialNumber)
+    };
+    let tagged = |name: &str, tag: &str| Device {
+        tag_ids: vec![tag.to_owned()],
+        ..serial(name)
+    };
+    let devices = vec![tagged("a", "red"), tagged("b", "re\0d"), tagged("c", "red")];
+    let (rows, _) = import(&registry, options, devices).await;
+    assert_eq!(outcomes(&rows), [Created, Refused, Created]);
+    let refused = why(&rows[1]);
+    assert!(refused.contains("device.tag_ids[0]"), "{refused}");
 }
