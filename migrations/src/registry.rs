@@ -11,6 +11,7 @@ mod m0007_credentials;
 mod m0008_claims;
 mod m0009_device_commands;
 mod m0010_customers;
+mod m0011_quotas;
 
 /// The history.
 pub struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_claims::Migration),
             Box::new(m0009_device_commands::Migration),
             Box::new(m0010_customers::Migration),
+            Box::new(m0011_quotas::Migration),
         ]
     }
 }
