@@ -13,7 +13,7 @@ const LONGEST: usize = 400;
 /// Files that are longer, and how long they may be. The list may only shrink.
 const LONGER: [(&str, usize); 3] = [
     ("services/device-registry/tests/registry.rs", 552),
-    ("gateway/src/dialects/device42/devices.rs", 440),
+    ("gateway/src/dialects/device42/devices.rs", 432),
     ("gateway/transcoder/tests/grpc.rs", 410),
 ];
 

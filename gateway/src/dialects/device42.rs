@@ -6,6 +6,7 @@ mod buildings;
 mod clients;
 pub(super) mod customers;
 mod devices;
+mod in_service;
 mod look;
 mod refusal;
 mod tags;

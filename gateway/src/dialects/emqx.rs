@@ -37,6 +37,7 @@ fn error(problem: &Problem) -> Answer<Bytes> {
     let body = serde_json::json!({
         "result": "deny",
         "is_superuser": false,
+        "client_attrs": {},
         "error": problem.status.message(),
     });
     super::json(StatusCode::OK, &body)

@@ -7,6 +7,7 @@ mod paging;
 mod permissions;
 mod refusal;
 mod sensors;
+mod state;
 mod tenants;
 
 use chassis::peer::Peers;

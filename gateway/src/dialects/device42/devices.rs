@@ -8,13 +8,12 @@ use chassis::{Error, Result};
 use chrono::SecondsFormat;
 use prost_types::FieldMask;
 use proto::muster::dialect::device42::v1 as dialect;
-use proto::registry::device::State;
 use proto::registry::{CreateDeviceRequest, Device, ListDevicesRequest, UpdateDeviceRequest};
 
 use super::attributes::{keep_text, text};
 use super::customers::CUSTOMER_ID;
-use super::values::{Page, Written, changed, flag, names};
-use super::{buildings, customers, look, tags};
+use super::values::{Page, Written, changed, names};
+use super::{buildings, customers, in_service, look, tags};
 use crate::domain::Domain;
 
 /// What a device may be.
@@ -76,7 +75,7 @@ fn without_references(device: Device, nulls: bool) -> dialect::Device {
         r#type: kind,
         asset_no: blank(text(&device.attributes, "asset_no"), nulls),
         service_level: blank(text(&device.attributes, "service_level"), nulls),
-        in_service: is_in_service(&device),
+        in_service: in_service::of(&device),
         custom_fields: custom_fields.collect(),
         is_it_switch: "no".into(),
         is_it_virtual_host: "no".into(),
@@ -150,20 +149,16 @@ async fn filter(
     if wanted.device_id < 0 {
         return Err(Error::invalid("device_id", "must be higher than 0"));
     }
-    let mut filter = vec![kept];
-    if !wanted.in_service.is_empty() {
-        filter.push(match flag("in_service", &wanted.in_service)? {
-            true => IN_SERVICE.to_owned(),
-            false => OUT_OF_SERVICE.to_owned(),
-        });
-    }
-    filter.retain(|clause| !clause.is_empty());
+    let kept = match wanted.in_service.as_str() {
+        "" => kept,
+        text => look::both(&kept, in_service::clause(text)?),
+    };
     let mut list = ListDevicesRequest {
         number: wanted.device_id,
         display_name: wanted.name,
         serial_number: wanted.serial_no,
         external_id: wanted.uuid,
-        filter: filter.join(" AND "),
+        filter: kept,
         ..Default::default()
     };
     if !wanted.building.is_empty() {
@@ -340,15 +335,7 @@ fn after(mut device: Device, wanted: &dialect::PutDeviceRequest) -> Result<Devic
     set(&mut device.external_id, &wanted.uuid);
     set(&mut device.description, &wanted.notes);
     if let Some(text) = &wanted.in_service {
-        let wanted = flag("in_service", text)?;
-        // What is written back as it was shown changes nothing.
-        if wanted != is_in_service(&device) {
-            device.set_state(if wanted {
-                State::Active
-            } else {
-                State::Disabled
-            });
-        }
+        in_service::put(&mut device, text)?;
     }
     if let Some(kind) = &wanted.r#type
         && !TYPES.contains(&kind.as_str())
@@ -366,15 +353,6 @@ fn after(mut device: Device, wanted: &dialect::PutDeviceRequest) -> Result<Devic
         }
     }
     Ok(device)
-}
-
-/// The devices that are in service, and all others, in the registry's language.
-const IN_SERVICE: &str = "state = ACTIVE";
-const OUT_OF_SERVICE: &str = "(state = PROVISIONED OR state = DISABLED OR state = DECOMMISSIONED)";
-
-/// A device that is not told to be anything else begins in service.
-fn is_in_service(device: &Device) -> bool {
-    matches!(device.state(), State::Active | State::Unspecified)
 }
 
 fn differences(before: &Device, after: &Device) -> Vec<String> {
@@ -414,26 +392,6 @@ mod tests {
         );
         assert_eq!(shown.serial_no.as_deref(), Some("S1"));
         assert!(!shown.in_service && shown.uuid.is_none());
-    }
-
-    #[test]
-    fn in_whatever_state_a_device_is_what_was_shown_is_taken_back() {
-        for (state, shown) in [
-            (State::Provisioned, false),
-            (State::Active, true),
-            (State::Disabled, false),
-            (State::Decommissioned, false),
-        ] {
-            let mut device = Device::default();
-            device.set_state(state);
-            assert_eq!(without_references(device.clone(), true).in_service, shown);
-            let text = if shown { "yes" } else { "no" };
-            let wanted = dialect::PutDeviceRequest {
-                in_service: Some(text.into()),
-                ..Default::default()
-            };
-            assert_eq!(after(device, &wanted).unwrap().state(), state);
-        }
     }
 
     #[test]

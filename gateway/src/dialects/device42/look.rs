@@ -45,6 +45,14 @@ pub(super) fn kept(texts: &[(&str, &String)]) -> String {
     clauses.collect::<Vec<_>>().join(" AND ")
 }
 
+/// What two filters leave; the first may be empty.
+pub(super) fn both(one: &str, other: &str) -> String {
+    match one {
+        "" => other.to_owned(),
+        one => format!("{one} AND {other}"),
+    }
+}
+
 /// A text in the registry's language of filters.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");

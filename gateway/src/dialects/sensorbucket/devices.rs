@@ -4,7 +4,6 @@ use chassis::{Error, Result};
 use prost_types::value::Kind;
 use prost_types::{FieldMask, Value};
 use proto::muster::dialect::sensorbucket::v1 as dialect;
-use proto::registry::device::State;
 use proto::registry::{
     CreateDeviceRequest, Device, ListDevicesRequest, Location, UpdateDeviceRequest,
 };
@@ -12,11 +11,11 @@ use serde_json::Value as Json;
 use tonic::Status;
 
 use super::paging::Cursor;
-use super::{NO_DEVICE, sensors};
+use super::{NO_DEVICE, sensors, state};
 use crate::domain::Domain;
 
 pub(super) fn shown(device: Device, tenant: i64) -> dialect::Device {
-    let state = number_of(device.state());
+    let state = state::shown(device.state());
     let place = device.location.unwrap_or_default();
     let code = match device.code.as_str() {
         "" => device.display_name,
@@ -184,7 +183,7 @@ pub(super) fn creation(wanted: dialect::CreateDeviceRequest) -> Result<CreateDev
         description: wanted.description,
         attributes: wanted.properties,
         location: (place != Location::default()).then_some(place),
-        state: state(wanted.state)?.into(),
+        state: state::read(wanted.state)?.into(),
         ..Default::default()
     };
     Ok(CreateDeviceRequest {
@@ -207,13 +206,10 @@ pub(super) fn update(
         device.attributes = Some(properties);
         paths.push("attributes".to_owned());
     }
-    if let Some(number) = wanted.state {
-        let wanted = state(number)?;
-        // What is written back as it was shown changes nothing.
-        if number != number_of(device.state()) {
-            device.set_state(wanted);
-            paths.push("state".to_owned());
-        }
+    if let Some(number) = wanted.state
+        && state::put(&mut device, number)?
+    {
+        paths.push("state".to_owned());
     }
     let before = device.location.clone().unwrap_or_default();
     let place = Location {
@@ -245,23 +241,6 @@ fn text(value: Value) -> Result<String> {
         Some(Kind::NumberValue(number)) => Ok(number.to_string()),
         Some(Kind::NullValue(_)) | None => Ok(String::new()),
         Some(_) => Err(Error::invalid("description", "must be a text or a number")),
-    }
-}
-
-/// As it is shown: unknown while it is not in use yet, disabled once it is for good.
-fn number_of(state: State) -> i32 {
-    match state {
-        State::Provisioned => 0,
-        State::Disabled | State::Decommissioned => 2,
-        State::Active | State::Unspecified => 1,
-    }
-}
-
-fn state(number: i32) -> Result<State> {
-    match number {
-        0 | 1 => Ok(State::Active),
-        2 => Ok(State::Disabled),
-        _ => Err(Error::invalid("state", "must be 0, 1 or 2")),
     }
 }
 
@@ -306,26 +285,6 @@ mod tests {
                 .iter()
                 .all(|code| !is_code(code))
         );
-    }
-
-    #[test]
-    fn in_whatever_state_a_device_is_what_was_shown_is_taken_back() {
-        for (state, number) in [
-            (State::Provisioned, 0),
-            (State::Active, 1),
-            (State::Disabled, 2),
-            (State::Decommissioned, 2),
-        ] {
-            let mut device = Device::default();
-            device.set_state(state);
-            assert_eq!(shown(device.clone(), 1).state, number);
-            let wanted = dialect::UpdateDeviceRequest {
-                state: Some(number),
-                ..Default::default()
-            };
-            let update = update(device, wanted).unwrap();
-            assert_eq!(update.device.unwrap().state(), state);
-        }
     }
 
     #[test]
