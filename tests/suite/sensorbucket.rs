@@ -932,6 +932,16 @@ async fn devices_are_found_by_ids_places_properties_and_sensors() {
         ("north=51.5&south=50.5&west=3&east=5".to_owned(), "d2"),
         ("west=4.5".to_owned(), ""),
         (
+            "latitude=51.1&longitude=4.1&distance=20000".to_owned(),
+            "d2",
+        ),
+        ("latitude=51.1&longitude=4.1&distance=10000".to_owned(), ""),
+        // It comes before the box.
+        (
+            "latitude=50.5&longitude=4&distance=60000&north=50.1".to_owned(),
+            "d1 d2",
+        ),
+        (
             "properties=%7B%22at%22%3A%7B%22floor%22%3A2%7D%7D".to_owned(),
             "d2 d3",
         ),

@@ -1,6 +1,7 @@
 //! SensorBucket: API keys, tenants and devices, as its documentation and its
 //! generated clients have them. A tenant is named by its number.
 
+mod around;
 mod devices;
 mod keys;
 mod paging;
@@ -189,12 +190,17 @@ impl SensorBucketService for SensorBucket {
             .list_devices(domain.request(filter))
             .await?
             .into_inner();
+        let mut found = page.devices;
+        if let Some(around) = around::Around::read(&wanted)? {
+            // The registry was asked for a box around it.
+            found.retain(|device| around.holds(device.location.as_ref()));
+        }
         at.token = page.next_page_token;
         at.tenants = (!at.token.is_empty())
             .then_some(tenant)
             .into_iter()
             .collect();
-        let data = sensors::with_devices(&domain, page.devices, tenant).await?;
+        let data = sensors::with_devices(&domain, found, tenant).await?;
         Ok(Response::new(dialect::ListDevicesResponse {
             links: Some(at.links(&base, "devices")),
             page_size: count(&data),

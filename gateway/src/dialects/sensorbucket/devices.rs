@@ -10,6 +10,7 @@ use proto::registry::{
 use serde_json::Value as Json;
 use tonic::Status;
 
+use super::around::Around;
 use super::paging::Cursor;
 use super::{NO_DEVICE, sensors, state};
 use crate::domain::Domain;
@@ -63,14 +64,9 @@ pub(super) async fn filter(
 
 /// What is asked of devices themselves, in the registry's language.
 fn clauses(wanted: &dialect::ListDevicesRequest) -> Result<Vec<String>> {
-    let unserved = [
-        ("latitude", wanted.latitude.is_some()),
-        ("longitude", wanted.longitude.is_some()),
-        ("distance", wanted.distance.is_some()),
-        ("sensor_group", !wanted.sensor_group.is_empty()),
-    ];
-    if let Some((name, _)) = unserved.into_iter().find(|(_, given)| *given) {
-        return Err(Error::invalid(name, "devices can't be filtered by it here"));
+    if !wanted.sensor_group.is_empty() {
+        let text = "devices can't be filtered by it here";
+        return Err(Error::invalid("sensor_group", text));
     }
     if wanted.id.iter().any(|number| *number <= 0) {
         return Err(Error::invalid("id", "must be higher than 0"));
@@ -79,6 +75,9 @@ fn clauses(wanted: &dialect::ListDevicesRequest) -> Result<Vec<String>> {
     if !wanted.id.is_empty() {
         clauses.push(any(wanted.id.iter().map(|n| format!("number = {n}"))));
     }
+    // As documented, the circle comes before the box.
+    let around = Around::read(wanted)?;
+    clauses.extend(around.iter().flat_map(Around::clauses));
     for (name, comparison, degrees) in [
         ("north", "latitude <=", wanted.north),
         ("south", "latitude >=", wanted.south),
@@ -86,11 +85,13 @@ fn clauses(wanted: &dialect::ListDevicesRequest) -> Result<Vec<String>> {
         ("west", "longitude >=", wanted.west),
     ] {
         match degrees {
-            Some(degrees) if degrees.is_finite() => {
+            Some(degrees) if !degrees.is_finite() => {
+                return Err(Error::invalid(name, "must be a finite number"));
+            }
+            Some(degrees) if around.is_none() => {
                 clauses.push(format!("location.{comparison} {degrees}"));
             }
-            Some(_) => return Err(Error::invalid(name, "must be a finite number")),
-            None => {}
+            _ => {}
         }
     }
     if let Some(properties) = &wanted.properties {
@@ -328,11 +329,11 @@ mod tests {
     #[test]
     fn filters_that_cannot_be_served_are_named() {
         let wanted = dialect::ListDevicesRequest {
-            distance: Some(1.0),
+            sensor_group: vec![1],
             ..Default::default()
         };
         let refusal = Status::from(clauses(&wanted).unwrap_err());
-        assert!(refusal.message().starts_with("distance: "));
+        assert!(refusal.message().starts_with("sensor_group: "));
         for properties in ["[]", "{\"a\": null}", "{"] {
             let wanted = dialect::ListDevicesRequest {
                 properties: Some(properties.to_owned()),
