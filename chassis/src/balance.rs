@@ -174,13 +174,12 @@ impl Inner {
                         }
                         // It is of a token that no longer matters.
                         refusal = None;
-                        continue;
                     } else if again == AGAIN || !self.has_others(&tried) {
                         return answer;
                     } else {
                         again += 1;
+                        refusal = Some(answer);
                     }
-                    refusal = Some(answer);
                     continue;
                 }
                 Err(failed) => failed,

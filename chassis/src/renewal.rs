@@ -11,9 +11,28 @@ use tonic::Status;
 
 /// How long a process may not have heard what another one has.
 const HEARSAY: Duration = Duration::from_secs(1);
-/// How long to wait before a second token is asked for: the first was made by
-/// a process that has not heard either. Twice as long before the next.
+/// How long to wait before the second time: the first one, too, may have asked
+/// a process that has not heard. Twice as long before the next.
 const PAUSE: Duration = Duration::from_millis(30);
+
+/// Asks again for as long as a process may not have heard what another one has.
+#[derive(Default)]
+pub struct Hearsay(Option<(Instant, Duration)>);
+
+impl Hearsay {
+    /// Whether to ask again, after a pause; the first time at once.
+    pub async fn goes_on(&mut self) -> bool {
+        match &mut self.0 {
+            None => self.0 = Some((Instant::now(), PAUSE)),
+            Some((first, pause)) if first.elapsed() + *pause > HEARSAY => return false,
+            Some((_, pause)) => {
+                tokio::time::sleep(*pause).await;
+                *pause *= 2;
+            }
+        }
+        true
+    }
+}
 
 /// Gets other tokens for the credential of a request.
 #[tonic::async_trait]
@@ -39,15 +58,14 @@ impl Renewal {
 /// The token of a call, for as long as it is worth getting another one.
 pub(crate) struct Token {
     renewal: Option<Renewal>,
-    /// When the first one was refused, and how long to wait before the next.
-    refused: Option<(Instant, Duration)>,
+    hearsay: Hearsay,
 }
 
 impl Token {
     pub(crate) fn of(extensions: &Extensions) -> Self {
         Self {
             renewal: extensions.get().cloned(),
-            refused: None,
+            hearsay: Hearsay::default(),
         }
     }
 
@@ -57,13 +75,8 @@ impl Token {
         let Some((Renewal(renew), value)) = renewal.as_ref().zip(value) else {
             return Ok(false);
         };
-        match &mut self.refused {
-            None => self.refused = Some((Instant::now(), PAUSE)),
-            Some((first, pause)) if first.elapsed() + *pause > HEARSAY => return Ok(false),
-            Some((_, pause)) => {
-                tokio::time::sleep(*pause).await;
-                *pause *= 2;
-            }
+        if !self.hearsay.goes_on().await {
+            return Ok(false);
         }
         *value = renew.renew(value).await?;
         Ok(true)

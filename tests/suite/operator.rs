@@ -198,10 +198,13 @@ async fn what_a_revoked_signing_key_signed_is_refused() {
     assert!(told.contains("there is no signing key nothing"), "{told}");
 }
 
+async fn new_master_key() -> String {
+    muster(&["admin", "master-key"], &Settings::new()).await
+}
+
 #[tokio::test]
 async fn the_master_key_changes_while_servers_run_and_the_old_one_is_of_no_use() {
-    let new_master = async || muster(&["admin", "master-key"], &Settings::new()).await;
-    let (old, new) = (new_master().await, new_master().await);
+    let (old, new) = (new_master_key().await, new_master_key().await);
     let (old, new) = (old.trim(), new.trim());
     let installation = need!(Installation::new().await);
     let first = [("MUSTER_MASTER_KEY", old)];
@@ -306,8 +309,7 @@ async fn answer_of(
 
 #[tokio::test]
 async fn a_database_gives_no_secret_of_a_webhook_away() {
-    let new_master = async || muster(&["admin", "master-key"], &Settings::new()).await;
-    let (old, new) = (new_master().await, new_master().await);
+    let (old, new) = (new_master_key().await, new_master_key().await);
     let (old, new) = (old.trim(), new.trim());
     let installation = need!(webhooks::installation().await);
     let server = Server::start_on(installation.with(&[("MUSTER_MASTER_KEY", old)])).await;
@@ -358,8 +360,7 @@ async fn a_database_gives_no_secret_of_a_webhook_away() {
 
 #[tokio::test]
 async fn a_data_key_that_the_master_key_does_not_open_is_told_at_the_start() {
-    let new_master = async || muster(&["admin", "master-key"], &Settings::new()).await;
-    let (old, new) = (new_master().await, new_master().await);
+    let (old, new) = (new_master_key().await, new_master_key().await);
     let (old, new) = (old.trim(), new.trim());
     let installation = need!(Installation::new().await);
     let server = Server::start_on(installation.with(&[("MUSTER_MASTER_KEY", old)])).await;

@@ -4,9 +4,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use chassis::renewal::{Renew, Renewal};
+use chassis::renewal::{Hearsay, Renew, Renewal};
 use chassis::{Error, Subject, context};
 use http::HeaderValue;
 use proto::keys::exchange_request::Credential;
@@ -17,12 +16,6 @@ use super::traded::Traded;
 use super::{Exchange, credential, digest, malformed};
 use crate::credentials::{Presented, authorization};
 
-/// How long a process of key management may not have heard what this one has.
-const HEARSAY: Duration = Duration::from_secs(1);
-/// How long to wait before a credential is traded again whose second token is
-/// known to have ended too; twice as long before the next.
-const AGAIN: Duration = Duration::from_millis(30);
-
 impl Exchange {
     /// What a credential was traded for, as far as this process has heard.
     pub(super) async fn verified(
@@ -32,17 +25,15 @@ impl Exchange {
         source: Option<IpAddr>,
         wrong: Wrong,
     ) -> Result<(Arc<Traded>, Subject), Status> {
-        let (begun, mut pause) = (Instant::now(), Duration::ZERO);
+        let mut hearsay = Hearsay::default();
         loop {
             let traded = self.trade(digest, credential.clone(), source, wrong);
             let traded = traded.await?;
             match self.0.verifier.verify(&traded.token).await {
                 // Key management may not have heard yet what ended this token.
-                Err(Error::Unauthenticated { .. }) if begun.elapsed() + pause < HEARSAY => {
+                Err(Error::Unauthenticated { .. }) if hearsay.goes_on().await => {
                     self.forget(digest, |known| known.token == traded.token)
                         .await;
-                    tokio::time::sleep(pause).await;
-                    pause = AGAIN.max(pause * 2);
                 }
                 verified => return Ok((traded, verified?)),
             }

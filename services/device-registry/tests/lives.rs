@@ -15,8 +15,6 @@ use harness::Registry;
 use muster_device_registry::{Settings, admin};
 use prost_types::FieldMask;
 use proto::access::ALL_PERMISSIONS;
-use proto::audit::ListAuditEventsRequest;
-use proto::audit::audit_service_client::AuditServiceClient;
 use proto::registry::device::State;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::*;
@@ -187,18 +185,6 @@ async fn a_state_is_reached_by_the_ways_of_a_life_only(registry: Registry) {
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
-/// Of what in a collection changes are recorded.
-async fn recorded(registry: &Registry, collection: &str) -> Vec<String> {
-    let request = registry.request(ListAuditEventsRequest {
-        resource: collection.to_owned(),
-        ..Default::default()
-    });
-    let mut client = AuditServiceClient::new(registry.peer());
-    let told = client.list_audit_events(request).await.unwrap();
-    let events = told.into_inner().audit_events.into_iter();
-    events.map(|event| event.resource).collect()
-}
-
 async fn the_same_request_creates_one_device_also_at_the_same_time(registry: Registry) {
     let request_id = Uuid::from_u128(7).to_string();
     let create = async |name: &str| {
@@ -216,7 +202,7 @@ async fn the_same_request_creates_one_device_also_at_the_same_time(registry: Reg
         .collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(listed(&registry, true).await, 1);
-    let told = recorded(&registry, "devices").await;
+    let told = registry.recorded("devices").await;
     assert_eq!(told, [format!("devices/{}", ids[0])]);
     let refused = create("another").await.unwrap_err();
     let details = refused.get_error_details();

@@ -22,6 +22,8 @@ use chassis::token::Verifier;
 use muster_device_registry::{Migrator, Settings};
 use prost_types::FieldMask;
 use proto::access::ALL_PERMISSIONS;
+use proto::audit::ListAuditEventsRequest;
+use proto::audit::audit_service_client::AuditServiceClient;
 use proto::registry::device_service_client::DeviceServiceClient;
 use proto::registry::sensor_service_client::SensorServiceClient;
 use proto::registry::site_service_client::SiteServiceClient;
@@ -237,6 +239,18 @@ impl Registry {
             .create_site(request)
             .await?;
         Ok(site.into_inner())
+    }
+
+    /// Of what in a collection changes are recorded.
+    pub async fn recorded(&self, collection: &str) -> Vec<String> {
+        let request = self.request(ListAuditEventsRequest {
+            resource: collection.to_owned(),
+            ..Default::default()
+        });
+        let mut client = AuditServiceClient::new(self.peer());
+        let told = client.list_audit_events(request).await.unwrap();
+        let events = told.into_inner().audit_events.into_iter();
+        events.map(|event| event.resource).collect()
     }
 
     pub fn tags(&self) -> TagServiceClient<Peer> {
